@@ -1,0 +1,210 @@
+"""A model with its tokenizer: text in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+from ensue.generate.beam import beam_search
+from ensue.generate.boundary import split_boundary
+from ensue.generate.continuation import Continuation, check_stops
+from ensue.generate.decode import generate_tokens, stream_tokens
+from ensue.generate.score import loglikelihoods, rolling_loglikelihood
+from ensue.generate.settings import Sampling
+from ensue.model.config import GPTConfig
+from ensue.model.gpt import GPT
+from ensue.tokens.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class LM:
+    """What `ensue.load(path)` returns. `model(tokens)` gives logits; `path` is the folder both were read from."""
+
+    model: GPT
+    tokenizer: Tokenizer
+    path: Path
+
+    @property
+    def config(self) -> GPTConfig:
+        """The model's shape and parts."""
+        return self.model.config
+
+    @overload
+    def generate(
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int = 50,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        no_repeat_ngram: int = 0,
+        beams: int = 1,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        truncate: bool = False,
+    ) -> str: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: list[str] | tuple[str, ...],
+        *,
+        max_new_tokens: int = 50,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        no_repeat_ngram: int = 0,
+        beams: int = 1,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        truncate: bool = False,
+    ) -> list[str]: ...
+
+    def generate(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        max_new_tokens: int = 50,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        no_repeat_ngram: int = 0,
+        beams: int = 1,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        truncate: bool = False,
+    ) -> str | list[str]:
+        """What ensues after the prompt (without it), or after each of several; `Sampling` explains the settings.
+
+        It ends at the tokenizer's end token, before the first of the `stop` strings, or after `max_new_tokens`. An
+        empty prompt starts from the end token, as GPT-2's unconditional samples do. `beams` above 1 is a beam search
+        with GPT-3's length penalty. Past the context the model goes on with its last half (see `decode`); a prompt
+        longer than the context is an error unless `truncate` keeps only its end. The same prompt and seed give the same
+        text whatever else is in the list; a prompt that is in it twice gives two samples.
+        """
+        sampling = Sampling(temperature, top_k, top_p, repetition_penalty, no_repeat_ngram, seed)
+        texts = [prompt] if isinstance(prompt, str) else list(prompt)
+        if beams == 1:
+            prompts = [self._prompt(text, truncate, self.config.context) for text in texts]
+            written = self._write(prompts, sampling, max_new_tokens, stop)
+        else:
+            if (temperature, top_k, top_p, repetition_penalty) != (0, None, None, 1):
+                raise ValueError(
+                    f"beams {beams} searches for the likeliest text and draws nothing; leave out temperature, top_k, "
+                    "top_p and repetition_penalty, or beams."
+                )
+            room = max(1, self.config.context - max_new_tokens)
+            prompts = [self._prompt(text, truncate, room) for text in texts]
+            written = [self._search(ids, beams, max_new_tokens, no_repeat_ngram, stop) for ids in prompts]
+        return written[0] if isinstance(prompt, str) else written
+
+    def stream(
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int = 50,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        no_repeat_ngram: int = 0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        truncate: bool = False,
+    ) -> Iterator[str]:
+        """The text of `generate` in pieces, each as soon as it is certain: whole characters, no start of a stop string.
+
+        Bad arguments raise at once, before the first piece is asked for.
+        """
+        sampling = Sampling(temperature, top_k, top_p, repetition_penalty, no_repeat_ngram, seed)
+        steps = stream_tokens(
+            self.model,
+            [self._prompt(prompt, truncate, self.config.context)],
+            sampling=sampling,
+            max_new_tokens=max_new_tokens,
+            stop_tokens=frozenset({self.tokenizer.end}),
+            vocabulary=self.tokenizer.vocab_size,
+        )
+        return self._pieces(steps, Continuation(self.tokenizer, stop))
+
+    def loglikelihood(self, context: str, continuation: str) -> float:
+        """ln p(continuation | context) in nats, summed over the continuation's tokens; see `loglikelihoods`."""
+        return self.loglikelihoods([(context, continuation)])[0]
+
+    def loglikelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """ln p(continuation | context) in nats of each pair of texts, batched.
+
+        The two are tokenised together, as in a text, and parted as `split_boundary` says. An empty context is the end
+        token. A context too long for the window keeps its last tokens. Raises ValueError for an empty continuation and
+        for one longer than the window.
+        """
+        split = [split_boundary(self.tokenizer, context, continuation) for context, continuation in pairs]
+        return loglikelihoods(self.model, split)
+
+    def rolling_loglikelihood(self, text: str) -> float:
+        """ln p(text) in nats of a text of any length, each token scored once; the first follows the end token."""
+        return rolling_loglikelihood(self.model, self.tokenizer.encode(text), first=self.tokenizer.end)
+
+    def _prompt(self, text: str, truncate: bool, room: int) -> list[int]:
+        ids = self.tokenizer.encode(text) or [self.tokenizer.end]
+        return ids[-room:] if truncate else ids
+
+    def _write(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, max_new_tokens: int, stop: Sequence[str]
+    ) -> list[str]:
+        continuations = [Continuation(self.tokenizer, stop) for _ in prompts]
+        pieces: list[list[str]] = [[] for _ in prompts]
+
+        def read(row: int, token: int) -> bool:
+            if token != self.tokenizer.end:
+                pieces[row].append(continuations[row].feed(token))
+            return continuations[row].stopped
+
+        generate_tokens(
+            self.model,
+            prompts,
+            sampling=sampling,
+            max_new_tokens=max_new_tokens,
+            stop_tokens=frozenset({self.tokenizer.end}),
+            vocabulary=self.tokenizer.vocab_size,
+            on_token=read,
+        )
+        return ["".join(parts) + text.finish() for parts, text in zip(pieces, continuations, strict=True)]
+
+    def _search(
+        self, prompt: Sequence[int], beams: int, max_new_tokens: int, no_repeat_ngram: int, stop: Sequence[str]
+    ) -> str:
+        stops = check_stops(stop)
+        best = beam_search(
+            self.model,
+            prompt,
+            max_new_tokens=max_new_tokens,
+            width=beams,
+            stop_tokens=frozenset({self.tokenizer.end}),
+            no_repeat_ngram=no_repeat_ngram,
+            vocabulary=self.tokenizer.vocab_size,
+            ended=(lambda tokens: self._stopped(tokens, stops)) if stops else None,
+        )[0]
+        text = Continuation(self.tokenizer, stops)
+        return "".join(text.feed(token) for token in best.tokens if token != self.tokenizer.end) + text.finish()
+
+    def _stopped(self, tokens: Sequence[int], stops: Sequence[str]) -> bool:
+        text = self.tokenizer.decode(tokens)
+        return any(stop in text for stop in stops)
+
+    def _pieces(self, steps: Iterator[list[tuple[int, int]]], text: Continuation) -> Iterator[str]:
+        for [(_, token)] in steps:
+            piece = "" if token == self.tokenizer.end else text.feed(token)
+            if piece:
+                yield piece
+            if text.stopped:
+                return
+        rest = text.finish()
+        if rest:
+            yield rest

@@ -1,0 +1,1 @@
+"""What is optimised: pure functions of a model and a batch."""

@@ -1,0 +1,1 @@
+"""The one GPT: config, patterns, blocks, cache, taps, init, presets, and weights in and out."""

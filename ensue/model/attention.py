@@ -1,0 +1,131 @@
+"""Multi-head self-attention: one fused kernel for training, and the explicit twin that taps can read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ensue.model.cache import Cache
+from ensue.model.config import GPTConfig
+from ensue.model.norm import make_norm
+from ensue.model.patterns import Dense, Pattern
+from ensue.model.rotary import rotate
+
+# Legend: B rows, T queries, S keys, H heads, D head width, W width.
+
+Taps = Callable[[str, Tensor], Tensor]
+"""What is called with (name, tensor) at every named place and returns the tensor to go on with."""
+
+
+def tap(taps: Taps | None, name: str, tensor: Tensor) -> Tensor:
+    """The tensor itself where nothing is installed; what the tap returns where something is."""
+    return tensor if taps is None else taps(name, tensor)
+
+
+class Attention(nn.Module):
+    """Self-attention of one layer. Taps under its prefix: query, key, value, scores, probabilities, mixed, output."""
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.heads = config.heads
+        self.head_width = config.head_width
+        self.scale = config.attention_scale if config.attention_scale is not None else config.head_width**-0.5
+        self.pattern = config.pattern(layer)
+        self.dropout = config.attention_dropout
+        self.rotary = config.positions == "rotary"
+        self.rotary_base = config.rotary_base
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=config.qkv_bias)
+        self.out = nn.Linear(config.width, config.width, bias=config.bias)
+        self.query_norm = make_norm(config, config.head_width) if config.qk_norm else None
+        self.key_norm = make_norm(config, config.head_width) if config.qk_norm else None
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        positions: Tensor,
+        mask: Tensor | None,
+        cache: Cache | None,
+        taps: Taps | None,
+        prefix: str,
+    ) -> Tensor:
+        """(B, T, W) -> (B, T, W). `mask` is what `visibility` gave for this layer's pattern; None is plain causal."""
+        rows, new, width = x.shape
+        qkv = self.qkv(x).view(rows, new, 3, self.heads, self.head_width)  # (B, T, 3, H, D)
+        query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))  # (B, H, T, D) each
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        if self.rotary:
+            query = rotate(query, positions, self.rotary_base)
+            key = rotate(key, positions, self.rotary_base)
+        query = tap(taps, f"{prefix}.query", query)
+        key = tap(taps, f"{prefix}.key", key)
+        value = tap(taps, f"{prefix}.value", value)
+        if cache is not None:
+            key, value = cache.write(self.layer, key, value)  # (B, H, S, D) each
+        dropout = self.dropout if self.training else 0.0
+        if taps is None:
+            causal = mask is None and new > 1
+            mixed = F.scaled_dot_product_attention(
+                query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=causal, scale=self.scale
+            )
+        else:
+            mixed = self._explicit(query, key, value, mask=mask, dropout=dropout, taps=taps, prefix=prefix)
+        mixed = tap(taps, f"{prefix}.mixed", mixed)  # (B, H, T, D)
+        return tap(taps, f"{prefix}.output", self.out(mixed.transpose(1, 2).reshape(rows, new, width)))
+
+    def _explicit(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        mask: Tensor | None,
+        dropout: float,
+        taps: Taps,
+        prefix: str,
+    ) -> Tensor:
+        """The same sum written out: softmax(QK^T x scale, masked) V, with its inner tensors tapped."""
+        scores = query @ key.transpose(-2, -1) * self.scale  # (B, H, T, S)
+        if mask is None:
+            new, held = scores.shape[-2:]
+            mask = torch.ones(new, held, dtype=torch.bool, device=scores.device).tril(held - new)
+        scores = tap(taps, f"{prefix}.scores", scores.masked_fill(~mask, float("-inf")))
+        probabilities = tap(taps, f"{prefix}.probabilities", scores.softmax(-1))
+        return F.dropout(probabilities, dropout) @ value
+
+
+def visibility(pattern: Pattern, *, heads: int, positions: Tensor, held: int, segments: Tensor | None) -> Tensor | None:
+    """The boolean mask of one pattern, broadcastable to (B, H, T, S), or None where plain causal attention is the same.
+
+    `positions` (B or 1, T) are the queries' places among the `held` keys; `segments` (B, T) numbers the documents that
+    must not see each other (no cache then, so keys and queries are the same tokens).
+    """
+    new = positions.shape[1]
+    equal = positions.shape[0] == 1
+    if equal and segments is None and isinstance(pattern, Dense) and new in (1, held):
+        return None  # the newest token sees all that is held; a fresh sequence is causal
+    if equal and held == new:
+        mask = _square_mask(pattern, heads, new, positions.device)
+    else:
+        mask = _mask(pattern, heads, positions, held)
+    if segments is not None:
+        mask = mask & (segments[:, None, :, None] == segments[:, None, None, :])
+    return mask
+
+
+@lru_cache(maxsize=16)
+def _square_mask(pattern: Pattern, heads: int, length: int, device: torch.device) -> Tensor:
+    return _mask(pattern, heads, torch.arange(length, device=device)[None], length)
+
+
+def _mask(pattern: Pattern, heads: int, positions: Tensor, held: int) -> Tensor:
+    head = torch.arange(heads, device=positions.device)[None, :, None, None]
+    key = torch.arange(held, device=positions.device)[None, None, None, :]
+    visible: Tensor = pattern.visible(positions[:, None, :, None], key, head)
+    return visible

@@ -1,0 +1,76 @@
+"""One layer: attention and an MLP around the residual stream, with the norms before them or after."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ensue.model.attention import Attention, Taps, tap
+from ensue.model.cache import Cache
+from ensue.model.config import GPTConfig
+from ensue.model.norm import make_norm
+
+# Legend: B rows, T tokens, W width, M hidden width of the MLP.
+
+
+class MLP(nn.Module):
+    """W -> M -> W with the tanh form of GELU (GPT to GPT-3)."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.up = nn.Linear(config.width, config.hidden, bias=config.bias)
+        self.down = nn.Linear(config.hidden, config.width, bias=config.bias)
+
+    def forward(self, x: Tensor, *, taps: Taps | None, prefix: str) -> Tensor:
+        hidden = tap(taps, f"{prefix}.hidden", F.gelu(self.up(x), approximate="tanh"))  # (B, T, M)
+        return tap(taps, f"{prefix}.output", self.down(hidden))
+
+
+class GatedMLP(nn.Module):
+    """W -> M -> W where one half gates the other through SiLU (SwiGLU, Shazeer 2020)."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(config.width, 2 * config.hidden, bias=config.bias)
+        self.down = nn.Linear(config.hidden, config.width, bias=config.bias)
+
+    def forward(self, x: Tensor, *, taps: Taps | None, prefix: str) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        hidden = tap(taps, f"{prefix}.hidden", F.silu(gate) * up)  # (B, T, M)
+        return tap(taps, f"{prefix}.output", self.down(hidden))
+
+
+class Block(nn.Module):
+    """Pre-norm: x += attention(norm(x)); x += mlp(norm(x)) (GPT-2, 2.3). Post-norm: x = norm(x + part(x)) (GPT)."""
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.prefix = f"blocks.{layer}"
+        self.norm_first = config.norm_place == "pre"
+        self.dropout = config.residual_dropout
+        self.attention_norm = make_norm(config, config.width)
+        self.attention = Attention(config, layer)
+        self.mlp_norm = make_norm(config, config.width)
+        self.mlp = GatedMLP(config) if config.mlp == "swiglu" else MLP(config)
+
+    def forward(
+        self, x: Tensor, *, positions: Tensor, mask: Tensor | None, cache: Cache | None, taps: Taps | None
+    ) -> Tensor:
+        """(B, T, W) -> (B, T, W). Taps: input, attention.*, middle, mlp.*, output."""
+        x = tap(taps, f"{self.prefix}.input", x)
+        attended = self.attention(
+            self.attention_norm(x) if self.norm_first else x,
+            positions=positions,
+            mask=mask,
+            cache=cache,
+            taps=taps,
+            prefix=f"{self.prefix}.attention",
+        )
+        x = x + self._drop(attended)
+        x = tap(taps, f"{self.prefix}.middle", x if self.norm_first else self.attention_norm(x))
+        changed = self.mlp(self.mlp_norm(x) if self.norm_first else x, taps=taps, prefix=f"{self.prefix}.mlp")
+        x = x + self._drop(changed)
+        return tap(taps, f"{self.prefix}.output", x if self.norm_first else self.mlp_norm(x))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout) if self.training and self.dropout else x

@@ -1,0 +1,183 @@
+"""From text to token shards: read, hold out, train a tokenizer, tokenise; one folder that exists whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from ensue.core.files import folder_aside
+from ensue.recipes.display import Display
+from ensue.text.corpus import corpus_columns, read_corpus, write_documents
+from ensue.text.document import Document
+from ensue.text.held_out import plan_held_out
+from ensue.text.read import find_files, read_documents
+from ensue.text.skips import SkipReport
+from ensue.tokens.byte_level import train_byte_level
+from ensue.tokens.shards import Shard, write_shard
+from ensue.tokens.tokenizer import Tokenizer, load_tokenizer
+
+FORMAT = 1
+Part = Literal["train", "held_out"]
+Split = Callable[[Document], Iterator[tuple[Part, Document]]]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What `data.json` says: documents and UTF-8 bytes read, tokens of each part, the tokenizer, what was held out."""
+
+    format: int
+    documents: int
+    bytes: int
+    train_tokens: int
+    held_out_tokens: int
+    held_out_bytes: int
+    vocab: int
+    tokenizer: str
+    held_out: str
+    skipped: dict[str, int]
+
+
+class Data:
+    """A prepared data folder: documents/, tokenizer/, train/, held_out/, data.json, skipped.jsonl."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the folder. Raises FileNotFoundError or ValueError naming what is missing or does not fit together."""
+        if not (path / "data.json").is_file():
+            raise ValueError(f"{path} is not prepared data (no data.json); make it with: ensue prepare TEXT --out {path}")
+        self.path = path
+        self.facts = DataFacts(**json.loads((path / "data.json").read_text(encoding="utf-8")))
+        self.train = Shard.open(path / "train")
+        self.held_out = Shard.open(path / "held_out")
+        self.tokenizer: Tokenizer = load_tokenizer(path / "tokenizer")
+        for shard in (self.train, self.held_out):
+            if shard.fingerprint != self.tokenizer.fingerprint:
+                raise ValueError(f"{shard.folder} was made with another tokenizer than {path / 'tokenizer'}; prepare again.")
+
+
+def is_data(path: Path) -> bool:
+    """Whether `path` is a folder that `prepare` made."""
+    return (path / "data.json").is_file()
+
+
+def prepare_files(
+    texts: Sequence[Path],
+    out: Path,
+    *,
+    vocab: int | None,
+    tokenizer: Tokenizer | None,
+    seed: int,
+    display: Display,
+) -> Data:
+    """Read files and folders into a data folder at `out`, with a plan for what is held out."""
+    files = find_files(texts)
+    total = sum(path.stat().st_size for path in files)
+    refuse_existing(out)
+    with folder_aside(out) as aside:
+        skipped = SkipReport(aside / "skipped.jsonl")
+        with display.bar("reading", total, "bytes") as bar:
+            write_documents(read_documents(texts, skipped=skipped, on_bytes=bar.advance), aside / "documents")
+        if skipped.count:
+            display.say(skipped.summary())
+        plan = plan_held_out(corpus_columns(aside / "documents"), seed=seed)
+        display.say(plan.describe())
+        _finish(aside, plan.split, plan.describe(), vocab=vocab, tokenizer=tokenizer, skipped=skipped, display=display)
+    return Data(out)
+
+
+def prepare_documents(
+    train: Iterable[Document],
+    held_out: Iterable[Document],
+    out: Path,
+    *,
+    vocab: int | None,
+    held_out_reason: str,
+    display: Display,
+) -> Data:
+    """Make a data folder from documents already split by the caller."""
+    refuse_existing(out)
+    held = list(held_out)
+    names = {document.id for document in held}
+
+    def split(document: Document) -> Iterator[tuple[Part, Document]]:
+        yield ("held_out" if document.id in names else "train"), document
+
+    with folder_aside(out) as aside:
+        write_documents([*train, *held], aside / "documents")
+        _finish(aside, split, held_out_reason, vocab=vocab, tokenizer=None, skipped=SkipReport(), display=display)
+    return Data(out)
+
+
+def choose_vocabulary(text_bytes: int) -> int:
+    """A vocabulary that text of this size fills: enough examples of each token to learn it, at most 8,192."""
+    for size, enough in ((8192, 8_000_000), (4096, 1_000_000), (2048, 250_000), (1024, 60_000)):
+        if text_bytes >= enough:
+            return size
+    return 512
+
+
+def _finish(
+    folder: Path,
+    split: Split,
+    held_out_reason: str,
+    *,
+    vocab: int | None,
+    tokenizer: Tokenizer | None,
+    skipped: SkipReport,
+    display: Display,
+) -> None:
+    """Tokenizer, shards and facts, from the documents already written to `folder`."""
+    sizes = [size for _, _, size in corpus_columns(folder / "documents")]
+    if not sizes:
+        raise ValueError("there is no text to train on: every document was skipped or empty. " + skipped.summary())
+
+    def part(wanted: Part) -> Iterator[Document]:
+        for document in read_corpus(folder / "documents"):
+            yield from (piece for name, piece in split(document) if name == wanted)
+
+    if tokenizer is None:
+        tokenizer = _train_tokenizer(part("train"), sum(sizes), vocab, display)
+    tokenizer.save(folder / "tokenizer")
+    shards = {}
+    with display.bar("tokenising", sum(sizes), "bytes") as bar:
+        for name in ("train", "held_out"):
+            done = 0
+
+            def report(_documents: int, size: int) -> None:
+                nonlocal done
+                bar.advance(size - done)
+                done = size
+
+            shards[name] = write_shard(part(name), folder / name, tokenizer=tokenizer, on_documents=report)
+    facts = DataFacts(
+        format=FORMAT,
+        documents=len(sizes),
+        bytes=sum(sizes),
+        train_tokens=len(shards["train"].tokens),
+        held_out_tokens=len(shards["held_out"].tokens),
+        held_out_bytes=shards["held_out"].bytes,
+        vocab=tokenizer.vocab_size,
+        tokenizer=tokenizer.fingerprint,
+        held_out=held_out_reason,
+        skipped=dict(skipped.reasons()),
+    )
+    (folder / "data.json").write_text(json.dumps(asdict(facts), indent=1) + "\n", encoding="utf-8")
+
+
+def _train_tokenizer(documents: Iterator[Document], total: int, vocab: int | None, display: Display) -> Tokenizer:
+    size = vocab or choose_vocabulary(total)
+    with display.bar(f"training a tokenizer of {size:,}", total, "bytes") as bar:
+
+        def texts() -> Iterator[str]:
+            for document in documents:
+                bar.advance(len(document.text.encode()))
+                yield document.text
+
+        return train_byte_level(texts(), vocab_size=size)
+
+
+def refuse_existing(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} already exists; give --out a new name, or remove it first.")

@@ -1,0 +1,57 @@
+"""The loss on held-out text, in nats a token and in bits a byte of the original text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from ensue.core.device import autocast
+from ensue.loss.next_token import NextToken
+from ensue.model.gpt import GPT
+from ensue.tokens.shards import Shard
+from ensue.tokens.stream import evaluation_batches
+
+
+@dataclass(frozen=True)
+class HeldOutLoss:
+    """nats a token, bits a UTF-8 byte, and how many tokens and bytes were scored (end tokens are scored too)."""
+
+    nats: float
+    bits_per_byte: float
+    tokens: int
+    bytes: int
+
+
+@torch.no_grad()
+def held_out_loss(
+    model: GPT,
+    shard: Shard,
+    *,
+    objective: NextToken,
+    micro_batch: int,
+    precision: str,
+    limit_tokens: int | None = None,
+    stride: int | None = None,
+) -> HeldOutLoss:
+    """Score the first whole documents within `limit_tokens` (all unless said), each token once, in order.
+
+    Windows start every `stride` tokens (the whole context unless said), so a token sees at least context - stride
+    tokens before it, where there are as many. Bits per byte = nats / ln 2 / bytes (GPT-2 2019, section 3.1).
+    """
+    context = min(model.config.context, len(shard.tokens))
+    tokens, size = len(shard.tokens), shard.bytes
+    if limit_tokens is not None and limit_tokens < tokens:
+        tokens, size = shard.whole_documents(limit_tokens)
+    device = model.token_embedding.weight.device
+    was_training = model.training
+    model.eval()
+    nats = 0.0
+    for batch in evaluation_batches(
+        shard, context=context, micro_batch=micro_batch, stride=stride, limit_tokens=tokens
+    ):
+        with autocast(device, precision):
+            nats += float(objective.loss(model, batch.to(device)).total)
+    model.train(was_training)
+    return HeldOutLoss(nats / tokens, nats / math.log(2) / size, tokens, size)

@@ -1,0 +1,90 @@
+"""Everything that decides a training run, as one typed value that is saved with the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal
+
+from ensue.core.config import from_dict, suggest, to_dict
+from ensue.core.device import Precision
+from ensue.model.config import GPTConfig
+from ensue.tokens.stream import BatchRamp
+from ensue.train.optimizer import OptimizerConfig
+from ensue.train.schedule import Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A resolved run. Periods are in steps, 0 for never; `batch` counts sequences of the model's context."""
+
+    model: GPTConfig
+    optimizer: OptimizerConfig
+    schedule: Schedule
+    batch: BatchRamp
+    micro_batch: int
+    data: str
+    recipe: str = "auto"
+    minutes: float | None = None
+    separate_documents: bool = False
+    precision: Precision = "auto"
+    device: str = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    seed: int = 0
+    evaluate_every: int = 200
+    evaluate_tokens: int = 65_536
+    save_every: int = 500
+    keep_checkpoints: int = 2
+    sample_every: int = 0
+    sample_prompts: tuple[str, ...] = ("",)
+    reasons: tuple[str, ...] = field(default=())
+
+
+def with_changes(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
+    """`config` with fields set from text, by dotted path (`model.layers`) or by bare name where only one part has it.
+
+    Raises ValueError for an unknown or ill-typed field, naming the nearest right one.
+    """
+    data = to_dict(config)
+    known = _paths(config)
+    for name, text in changes.items():
+        name = name.replace("-", "_")
+        matches = [name] if name in known else [path for path in known if path.split(".")[-1] == name]
+        if not matches:
+            raise ValueError(f"there is no option --{name}{suggest(name, [*known, *(p.split('.')[-1] for p in known)])}")
+        if len(matches) > 1:
+            raise ValueError(f"--{name} could be any of {', '.join('--' + path for path in matches)}; say which.")
+        *parents, last = matches[0].split(".")
+        part = data
+        for parent in parents:
+            part = part[parent]
+        part[last] = _value(text)
+    return from_dict(RunConfig, data)
+
+
+def _paths(config: Any, prefix: str = "") -> list[str]:
+    """Dotted paths of every field that can be set."""
+    paths = []
+    for entry in fields(config):
+        value = getattr(config, entry.name)
+        path = f"{prefix}{entry.name}"
+        if is_dataclass(value) and not isinstance(value, type):
+            paths += _paths(value, f"{path}.")
+        else:
+            paths.append(path)
+    return paths
+
+
+def _value(text: str) -> Any:
+    """Numbers, true/false/null and lists are read as JSON; anything else is text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None if text.lower() == "none" else text
+
+
+def with_steps(config: RunConfig, steps: int) -> RunConfig:
+    """The same run with another length, its warm-up never longer than a fifth of it."""
+    warmup = min(config.schedule.warmup, max(1, steps // 5))
+    return replace(config, schedule=replace(config.schedule, steps=steps, warmup=warmup))

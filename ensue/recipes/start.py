@@ -1,0 +1,121 @@
+"""What `ensue train` does: text or data in, a config chosen and explained, a run trained or continued."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ensue.core.run import RunFolder
+from ensue.model.presets import preset
+from ensue.recipes.data import Data, is_data, prepare_files
+from ensue.recipes.dial import choose_by_minutes
+from ensue.recipes.display import Display
+from ensue.recipes.papers import RECIPES
+from ensue.recipes.run_config import RunConfig, with_changes
+from ensue.recipes.training import RunResult, resume_run, start_run
+from ensue.tokens.tokenizer import load_tokenizer
+
+DEFAULT_MINUTES = 30.0
+
+
+def start(
+    texts: Sequence[Path],
+    run_path: Path,
+    *,
+    recipe: str,
+    preset_name: str | None,
+    minutes: float | None,
+    steps: int | None,
+    seed: int,
+    vocab: int | None,
+    tokenizer: Path | None,
+    changes: Mapping[str, str],
+    display: Display,
+) -> None:
+    """Train a new run at `run_path`. Raises ValueError for what does not fit together, before anything is written."""
+    began = time.monotonic()
+    if minutes is not None and steps is not None:
+        raise ValueError("--minutes chooses the number of steps and --steps says it; give only one of the two.")
+    if minutes is not None and minutes <= 0:
+        raise ValueError(f"--minutes {minutes} is no time to train; try --minutes 3.")
+    if minutes is None and steps is None and recipe == "auto" and preset_name is None:
+        minutes = DEFAULT_MINUTES
+        display.say(f"neither --minutes nor --steps was given: taking {minutes:g} minutes")
+    if preset_name is not None:
+        preset(preset_name)
+    run = RunFolder.create(run_path)
+    data = _data(texts, run_path, seed=seed, vocab=vocab, tokenizer=tokenizer, display=display)
+    deadline = None if minutes is None else began + minutes * 60
+    config = _config(
+        data, recipe=recipe, preset_name=preset_name, minutes=minutes, deadline=deadline, steps=steps, seed=seed
+    )
+    config = with_changes(config, changes)
+    explain(config, display)
+    report(start_run(run, config, display=display, deadline=deadline), run_path, display)
+
+
+def resume(run_path: Path, *, display: Display) -> None:
+    """Continue the run at `run_path` from its newest checkpoint."""
+    report(resume_run(RunFolder.open(run_path), display=display), run_path, display)
+
+
+def explain(config: RunConfig, display: Display) -> None:
+    """Say what was chosen and why."""
+    model = config.model
+    display.heading("the run")
+    display.say(
+        f"{model.parameters:,} parameters: {model.layers} layers of width {model.width}, {model.heads} heads, "
+        f"context {model.context}, vocabulary {model.vocab:,}"
+    )
+    ramp = f"{config.batch.start} to {config.batch.end}" if config.batch.steps else str(config.batch.end)
+    display.say(
+        f"{config.schedule.steps:,} steps of {ramp} x {model.context} tokens, {config.optimizer.kind}, "
+        f"seed {config.seed}"
+    )
+    for reason in config.reasons:
+        display.say(f"  - {reason}", style="dim")
+
+
+def report(result: RunResult, run_path: Path, display: Display) -> None:
+    """Say how the run ended and what to type next."""
+    loss = result.held_out
+    display.heading("done")
+    display.say(
+        f"held-out text: {loss.nats:.3f} nats a token, {loss.bits_per_byte:.3f} bits per byte "
+        f"({loss.bytes / 1e6:.2f} MB)\nloss curve: {run_path / 'plots' / 'loss.png'}\n"
+        f'next: ensue generate {run_path} --prompt "..." --temperature 0.8'
+    )
+
+
+def _data(
+    texts: Sequence[Path], run_path: Path, *, seed: int, vocab: int | None, tokenizer: Path | None, display: Display
+) -> Data:
+    if len(texts) == 1 and is_data(texts[0]):
+        if vocab is not None or tokenizer is not None:
+            raise ValueError(f"{texts[0]} is tokenised already; --vocab and --tokenizer go with plain text.")
+        return Data(texts[0].resolve())
+    chosen = load_tokenizer(tokenizer) if tokenizer is not None else None
+    return prepare_files(
+        texts, (run_path / "data").resolve(), vocab=vocab, tokenizer=chosen, seed=seed, display=display
+    )
+
+
+def _config(
+    data: Data,
+    *,
+    recipe: str,
+    preset_name: str | None,
+    minutes: float | None,
+    deadline: float | None,
+    steps: int | None,
+    seed: int,
+) -> RunConfig:
+    name = "modern" if recipe == "auto" else recipe
+    if deadline is not None and preset_name is None:
+        assert minutes is not None
+        return choose_by_minutes(data, name, minutes=minutes, deadline=deadline, seed=seed)
+    model = replace(preset(preset_name or RECIPES[name].preset), vocab=data.tokenizer.vocab_size)
+    config = RECIPES[name].train(model, data.facts.train_tokens, steps)
+    return replace(config, data=str(data.path), seed=seed, minutes=minutes)

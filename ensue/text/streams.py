@@ -1,0 +1,154 @@
+"""Bytes of plain and compressed files in bounded memory, and their text in whatever Unicode form it is stored."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any
+
+CHUNK_BYTES = 1 << 20
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose little-endian mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+class Unreadable(Exception):
+    """Why the rest of a file cannot be used: a fixed reason, and the detail that differs between files."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason} ({detail})" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class FileProgress:
+    """Tells a callback how many more bytes of one file have been consumed; in all never more than its size."""
+
+    def __init__(self, size: int, on_bytes: Callable[[int], None]) -> None:
+        self._size = size
+        self._told = 0
+        self._on_bytes = on_bytes
+
+    def reached(self, position: int) -> None:
+        """The first `position` bytes of the file are done with."""
+        more = min(position, self._size) - self._told
+        if more > 0:
+            self._told += more
+            self._on_bytes(more)
+
+    def finish(self) -> None:
+        """The whole file is done with, read or skipped."""
+        self.reached(self._size)
+
+
+def read_chunks(path: Path, packing: str, progress: FileProgress) -> Iterator[bytes]:
+    """The bytes of a file, unpacked (`packing` is "", ".gz" or ".zst"), about a MiB at a time.
+
+    Raises Unreadable for a file that cannot be opened and for damaged or truncated compressed data, after the chunks
+    that could still be had.
+    """
+    try:
+        with path.open("rb") as raw:
+            stream = _unpacked(raw, packing)
+            while chunk := stream.read(CHUNK_BYTES):
+                yield chunk
+                progress.reached(raw.tell())
+    except PermissionError as error:
+        raise Unreadable("permission to read it is missing", str(error.strerror)) from error
+    except (OSError, EOFError, zlib.error) as error:
+        if packing:
+            raise Unreadable("the compressed data is damaged or cut short", str(error)) from error
+        raise Unreadable("the file cannot be read", str(error)) from error
+
+
+def _unpacked(raw: IO[bytes], packing: str) -> Any:
+    if packing == ".gz":
+        return gzip.GzipFile(fileobj=raw)
+    if packing == ".zst":
+        import pyarrow
+
+        # pyarrow's reader notices a stream that was cut short; that of the zstandard package ends silently.
+        return pyarrow.CompressedInputStream(raw, "zstd")
+    return raw
+
+
+def text_chunks(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Decode UTF-8, or UTF-16 or UTF-32 with a byte order mark; the mark is dropped and "\\r\\n" becomes "\\n".
+
+    Raises Unreadable, after the text before it, at the first byte that is not text in that encoding.
+    """
+    mark, codec, chunks = _encoding_of(chunks)
+    decoder = codecs.getincrementaldecoder(codec)("strict")
+    offset = len(mark)
+    held = ""
+    for chunk in chain(chunks, [b""]):
+        pending = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            raise Unreadable(f"not {_public_name(codec)} text", _wrong_byte(error, offset - pending)) from error
+        if (at := text.find("\0")) >= 0:
+            position = offset - pending + len(text[:at].encode(codec))
+            raise Unreadable("binary, not text", f"a zero byte at offset {position:,}")
+        offset += len(chunk)
+        text = held + text
+        # A "\r" at the end of a chunk may be half of "\r\n".
+        held = "\r" if chunk and text.endswith("\r") else ""
+        yield text[: len(text) - len(held)].replace("\r\n", "\n")
+
+
+def line_chunks(chunks: Iterable[bytes], *, limit: int) -> Iterator[bytes | None]:
+    """The lines of a file as UTF-8 bytes without their line ends; None in the place of one longer than `limit` bytes.
+
+    The bytes are not checked, so that one bad line does not cost the others. An over-long line is never held whole.
+    """
+    mark, codec, chunks = _encoding_of(chunks)
+    if codec != "utf-8":
+        chunks = (text.encode() for text in text_chunks(chain([mark], chunks)))
+    line = bytearray()
+    too_long = False
+    for chunk in chunks:
+        first, *rest = chunk.split(b"\n")
+        for piece in rest:
+            yield None if too_long or len(line) + len(first) > limit else bytes(line) + first
+            line, too_long, first = bytearray(), False, piece
+        too_long = too_long or len(line) + len(first) > limit
+        if too_long:
+            line = bytearray()
+        else:
+            line += first
+    if too_long or line:
+        yield None if too_long else bytes(line)
+
+
+def _encoding_of(chunks: Iterable[bytes]) -> tuple[bytes, str, Iterator[bytes]]:
+    """The byte order mark, the encoding it stands for (UTF-8 where there is none), and the chunks after it."""
+    rest = iter(chunks)
+    head = b""
+    for chunk in rest:
+        head += chunk
+        if len(head) >= 4:
+            break
+    for mark, codec in _MARKS:
+        if head.startswith(mark):
+            return mark, codec, chain([head[len(mark) :]] if len(head) > len(mark) else [], rest)
+    return b"", "utf-8", chain([head] if head else [], rest)
+
+
+def _public_name(codec: str) -> str:
+    return codec.upper().removesuffix("-LE").removesuffix("-BE")
+
+
+def _wrong_byte(error: UnicodeDecodeError, start: int) -> str:
+    return (
+        f"byte 0x{error.object[error.start]:02x} at offset {start + error.start:,}; if it is in another encoding, "
+        "convert it first, for example: iconv -f latin1 -t utf-8 OLD > NEW"
+    )

@@ -1,0 +1,1 @@
+"""The only training loop: engine, optimizer, schedule, checkpoints, hooks."""

@@ -1,0 +1,137 @@
+"""AdamW as each paper sets it, and Muon for the matrices of the blocks; one object that the engine steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ensue.core.device import bf16_is_faster
+from ensue.train.muon import Muon
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """`adamw` for everything, or `muon` for the blocks' matrices with AdamW for the rest.
+
+    Weight decay is decoupled and spares biases and gains (GPT, 4.1). `muon_lr` is in units of a matrix's own scale.
+    """
+
+    kind: Literal["adamw", "muon"] = "adamw"
+    lr: float = 6e-4
+    beta1: float = 0.9
+    beta2: float = 0.95
+    epsilon: float = 1e-8
+    weight_decay: float = 0.1
+    clip: float | None = 1.0
+    muon_lr: float = 0.02
+    muon_momentum: float = 0.95
+    muon_weight_decay: float = 0.0
+
+
+class Optimizer:
+    """One or two torch optimizers over all of a model's parameters, addressed by parameter name when saved."""
+
+    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+        named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        if not named:
+            raise ValueError("the model has no parameter to train.")
+        self.names = {id(parameter): name for name, parameter in named}
+        matrices = [pair for pair in named if config.kind == "muon" and _is_block_matrix(*pair)]
+        taken = {name for name, _ in matrices}
+        rest = [pair for pair in named if pair[0] not in taken]
+        self.parts: list[torch.optim.Optimizer] = []
+        if rest:
+            self.parts.append(_adamw(rest, config))
+        if matrices:
+            self.parts.append(_muon(matrices, config))
+        for part in self.parts:
+            for group in part.param_groups:
+                group["full_lr"] = group["lr"]
+
+    def set_factor(self, factor: float) -> None:
+        """Set every group's rate to `factor` times its own full rate."""
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = group["full_lr"] * factor
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self) -> None:
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of the state, as `parameter name/state name` -> tensor."""
+        return {
+            f"{self.names[id(parameter)]}/{key}": value if isinstance(value, Tensor) else torch.tensor(value)
+            for part in self.parts
+            for parameter, state in part.state.items()
+            for key, value in state.items()
+        }
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up what `tensors` gave. Raises ValueError where it is another model's."""
+        for name, value in tensors.items():
+            owner, _, key = name.rpartition("/")
+            part, parameter = self._find(owner)
+            if value.dim() and value.shape != parameter.shape:
+                shapes = f"{tuple(value.shape)}, not {tuple(parameter.shape)}"
+                raise ValueError(f"optimizer state {name} has shape {shapes}.")
+            part.state[parameter][key] = value.to(parameter.device, copy=True)
+
+    def trained(self) -> dict[str, str]:
+        """What is trained: parameter name -> its optimizer and shape, by which a checkpoint knows its own model."""
+        return {
+            self.names[id(parameter)]: f"{type(part).__name__} {tuple(parameter.shape)}"
+            for part in self.parts
+            for group in part.param_groups
+            for parameter in group["params"]
+        }
+
+    def _find(self, name: str) -> tuple[torch.optim.Optimizer, Any]:
+        for part in self.parts:
+            for group in part.param_groups:
+                for parameter in group["params"]:
+                    if self.names[id(parameter)] == name:
+                        return part, parameter
+        raise ValueError(f"the optimizer state names a parameter this model does not train: {name}.")
+
+
+def _is_block_matrix(name: str, parameter: Tensor) -> bool:
+    return parameter.dim() == 2 and name.startswith("blocks.")
+
+
+def _adamw(named: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig) -> torch.optim.Optimizer:
+    named = list(named)
+    decayed = [parameter for _, parameter in named if parameter.dim() >= 2]
+    spared = [parameter for _, parameter in named if parameter.dim() < 2]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=config.lr,
+        betas=(config.beta1, config.beta2),
+        eps=config.epsilon,
+        fused=True,
+    )
+
+
+def _muon(named: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig) -> torch.optim.Optimizer:
+    parameters = [parameter for _, parameter in named]
+    on_cpu = parameters[0].device.type == "cpu"
+    dtype = torch.float32 if on_cpu and not bf16_is_faster() else torch.bfloat16
+    return Muon(
+        parameters,
+        lr=config.muon_lr,
+        momentum=config.muon_momentum,
+        weight_decay=config.muon_weight_decay,
+        dtype=dtype,
+    )
