@@ -83,7 +83,8 @@ class Prepare:
         facts = data.facts
         display.say(
             f"{facts.documents:,} documents, {facts.bytes / 1e6:,.1f} MB -> {facts.train_tokens:,} training tokens and "
-            f"{facts.held_out_tokens:,} held out, in {self.out}\nnext: ensue train {self.out} --run runs/mine --minutes 10"
+            f"{facts.held_out_tokens:,} held out, in {self.out}\n"
+            f"next: ensue train {self.out} --run runs/mine --minutes 10"
         )
 
 
@@ -91,7 +92,7 @@ class Prepare:
 class TokenizerTrain:
     """Train a byte-level BPE tokenizer on files and folders of text.
 
-      ensue tokenizer train books/ --out tokenizers/books --vocab 8192
+    ensue tokenizer train books/ --out tokenizers/books --vocab 8192
     """
 
     text: Positional[tuple[Path, ...]]
@@ -112,7 +113,7 @@ class TokenizerTrain:
 class TokenizerShow:
     """Show how a tokenizer cuts a text: each token and its id.
 
-      ensue tokenizer show runs/demo --text "To be, or not to be" --json
+    ensue tokenizer show runs/demo --text "To be, or not to be" --json
     """
 
     path: Positional[Path]
@@ -254,8 +255,8 @@ class Generate:
 class Info:
     """Size and shape of a model or a preset; without a name, the table of presets.
 
-      ensue info gpt3-175b
-      ensue info runs/demo --json
+    ensue info gpt3-175b
+    ensue info runs/demo --json
     """
 
     path: Positional[str | None] = None
@@ -298,8 +299,8 @@ class Convert:
 class Tokenizer:
     """Train a tokenizer, or see how one cuts a text.
 
-      ensue tokenizer train books/ --out tokenizers/books --vocab 8192
-      ensue tokenizer show runs/demo --text "To be, or not to be"
+    ensue tokenizer train books/ --out tokenizers/books --vocab 8192
+    ensue tokenizer show runs/demo --text "To be, or not to be"
     """
 
     action: (

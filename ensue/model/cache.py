@@ -20,7 +20,9 @@ class Cache:
     beyond a row's length is never seen and is overwritten by what comes next.
     """
 
-    def __init__(self, config: GPTConfig, rows: int, *, capacity: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, config: GPTConfig, rows: int, *, capacity: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
         shape = (config.layers, rows, config.heads, capacity, config.head_width)
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)

@@ -71,7 +71,7 @@ class GPTConfig:
 
     @property
     def matrix_parameters(self) -> int:
-        """Weights that a token is multiplied by: the blocks' matrices and the output head (embeddings are looked up)."""
+        """Weights a token is multiplied by: the blocks' matrices and the output head; embeddings are looked up."""
         attention = 4 * self.width * self.width
         mlp = (3 if self.mlp == "swiglu" else 2) * self.width * self.hidden
         return self.layers * (attention + mlp) + self.vocab * self.width

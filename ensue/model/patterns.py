@@ -58,9 +58,9 @@ class Strided:
 class Fixed:
     """Sparse Transformer, fixed: its own block of `stride` positions, and `summary` positions of every block before.
 
-    With `spread`, head h reads the h-th run of `summary` positions counted from each block's end, as the paper advises
-    for several heads; without it all heads read the last run. In the second set alone a position also sees itself, since
-    a softmax over nothing has no value.
+    With `spread`, head h reads the h-th run of `summary` positions counted from each block's end, as the paper
+    advises for several heads; without it all heads read the last run. In the second set alone a position also sees
+    itself, since a softmax over nothing has no value.
     """
 
     stride: int
@@ -71,7 +71,9 @@ class Fixed:
     def __post_init__(self) -> None:
         _at_least_one(self, stride=self.stride, summary=self.summary)
         if self.summary > self.stride:
-            raise ValueError(f"Fixed: summary {self.summary} is longer than its block of {self.stride}; make it smaller.")
+            raise ValueError(
+                f"Fixed: summary {self.summary} is longer than its block of {self.stride}; make it smaller."
+            )
 
     def visible(self, query: Any, key: Any, head: Any) -> Any:
         block = query // self.stride == key // self.stride

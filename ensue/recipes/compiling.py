@@ -13,9 +13,7 @@ from ensue.model.gpt import GPT
 from ensue.recipes.display import Display
 
 
-def compiled_states(
-    model: GPT, mode: Literal["auto", "on", "off"], display: Display
-) -> Callable[..., Tensor] | None:
+def compiled_states(model: GPT, mode: Literal["auto", "on", "off"], display: Display) -> Callable[..., Tensor] | None:
     """The model's `hidden`, compiled, or None for the eager one.
 
     "auto" compiles on a GPU only: on a CPU it gains little over the eager kernels and costs a minute; "on" asks for it.

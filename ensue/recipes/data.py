@@ -1,4 +1,4 @@
-"""From text to token shards: read, hold out, train a tokenizer, tokenise; one folder that exists whole or not at all."""
+"""From text to token shards: read, hold out, train a tokenizer, tokenise; one folder, whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from ensue.core.files import folder_aside
 from ensue.recipes.display import Display
 from ensue.text.corpus import corpus_columns, read_corpus, write_documents
 from ensue.text.document import Document
+from ensue.text.find import find_files
 from ensue.text.held_out import plan_held_out
-from ensue.text.read import find_files, read_documents
+from ensue.text.read import read_documents
 from ensue.text.skips import SkipReport
 from ensue.tokens.byte_level import train_byte_level
 from ensue.tokens.shards import Shard, write_shard
@@ -46,7 +47,9 @@ class Data:
     def __init__(self, path: Path) -> None:
         """Open the folder. Raises FileNotFoundError or ValueError naming what is missing or does not fit together."""
         if not (path / "data.json").is_file():
-            raise ValueError(f"{path} is not prepared data (no data.json); make it with: ensue prepare TEXT --out {path}")
+            raise ValueError(
+                f"{path} is not prepared data (no data.json); make it with: ensue prepare TEXT --out {path}"
+            )
         self.path = path
         self.facts = DataFacts(**json.loads((path / "data.json").read_text(encoding="utf-8")))
         self.train = Shard.open(path / "train")
@@ -54,7 +57,9 @@ class Data:
         self.tokenizer: Tokenizer = load_tokenizer(path / "tokenizer")
         for shard in (self.train, self.held_out):
             if shard.fingerprint != self.tokenizer.fingerprint:
-                raise ValueError(f"{shard.folder} was made with another tokenizer than {path / 'tokenizer'}; prepare again.")
+                raise ValueError(
+                    f"{shard.folder} was made with another tokenizer than {path / 'tokenizer'}; prepare again."
+                )
 
 
 def is_data(path: Path) -> bool:

@@ -16,6 +16,8 @@ class Bar(Protocol):
 
     def advance(self, amount: int) -> None: ...
 
+    def set_total(self, total: int) -> None: ...
+
 
 class _RichBar:
     def __init__(self, progress: Progress, task: TaskID) -> None:
@@ -23,6 +25,9 @@ class _RichBar:
 
     def advance(self, amount: int) -> None:
         self._progress.advance(self._task, amount)
+
+    def set_total(self, total: int) -> None:
+        self._progress.update(self._task, total=total)
 
 
 class TrainingBar:
@@ -58,13 +63,14 @@ class Display:
     @contextmanager
     def bar(self, label: str, total: int, unit: str) -> Iterator[Bar]:
         """A bar over `total` units (bytes are shown as MB); in a log, one line when it is done."""
-        shown = f"{total / 1e6:,.1f} MB" if unit == "bytes" else f"{total:,} {unit}"
+        shown = f"{total / 1e6:,.1f} MB" if unit == "bytes" else unit
         start = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn(shown), TimeElapsedColumn())
         with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as progress:
             task = progress.add_task(label, total=total)
             yield _RichBar(progress, task)
-            progress.update(task, completed=total)
+            done = progress.tasks[task].total
+            progress.update(task, completed=done)
         if not self.console.is_terminal:
             self.say(f"{label}: {shown} in {time.monotonic() - start:.1f} s")
 

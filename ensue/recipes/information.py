@@ -29,7 +29,9 @@ def show_one(name: str, *, as_json: bool) -> str:
     facts["patterns"] = ", ".join(map(str, config.patterns))
     facts["memory"] = f"{config.parameters * 4 / 1e9:,.2f} GB in fp32, {config.parameters * 2 / 1e9:,.2f} GB in bf16"
     facts["training"] = f"{config.flops_per_token(config.context) / 1e9:,.2f} GFLOPs a token"
-    return "\n".join(f"{key:<11} {value:,}" if isinstance(value, int) else f"{key:<11} {value}" for key, value in facts.items())
+    return "\n".join(
+        f"{key:<11} {value:,}" if isinstance(value, int) else f"{key:<11} {value}" for key, value in facts.items()
+    )
 
 
 def show_all(*, as_json: bool) -> str:

@@ -1,6 +1,6 @@
-"""The papers' own training settings, at any size, and today's: what differs between them is said here and nowhere else.
+"""The papers' own training settings, at any size, and today's: what differs is said here and nowhere else.
 
-Lengths the papers give in tokens are kept as shares of the whole run, so that a small run has the published one's shape.
+Lengths the papers give in tokens are kept as shares of the whole run, so that a small run has the same shape.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from ensue.model.config import GPTConfig
@@ -33,7 +34,7 @@ GPT3_BATCHES = ((125e6, 0.5e6), (760e6, 0.5e6), (1.3e9, 1e6), (2.7e9, 1e6), (6.7
 """GPT-3 (2020), table 2.1: parameters and batch in tokens."""
 
 GPT3_TOKENS, GPT3_WARMUP, GPT3_DECAY, GPT3_RAMP, GPT3_FIRST_BATCH = 300e9, 375e6, 260e9, 8e9, 32e3
-"""GPT-3 (2020), appendix B, in tokens: the run, its warm-up, its cosine, its batch ramp (4 to 12 billion), its start."""
+"""GPT-3 (2020), appendix B, in tokens: the run, warm-up, cosine, batch ramp (4 to 12 billion), first batch."""
 
 ACTIVATION_BYTES = 3 << 30
 """What the activations of one micro-batch may take; it bounds memory and changes no result."""
@@ -49,7 +50,7 @@ class Recipe:
 
 
 def train_gpt(model: GPTConfig, epoch_tokens: int, steps: int | None) -> RunConfig:
-    """GPT (2018), section 4.1: 64 sequences, 2.5e-4 after 2,000 steps, cosine to 0, 100 epochs, decoupled decay 0.01."""
+    """GPT (2018), section 4.1: 64 sequences, 2.5e-4 after 2,000 steps, cosine to 0, 100 epochs, decay 0.01."""
     batch = 64
     steps = steps or _steps(100 * epoch_tokens, batch * model.context)
     optimizer = OptimizerConfig(lr=2.5e-4, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.01, clip=1.0)
@@ -138,7 +139,7 @@ def _between(table: tuple[tuple[float, float], ...], parameters: float) -> float
     """Read a table between its rows, in logarithms, and hold its ends."""
     if parameters <= table[0][0]:
         return table[0][1]
-    for (low, first), (high, second) in zip(table, table[1:], strict=False):
+    for (low, first), (high, second) in pairwise(table):
         if parameters <= high:
             share = math.log(parameters / low) / math.log(high / low)
             return math.exp(math.log(first) + share * (math.log(second) - math.log(first)))

@@ -52,7 +52,9 @@ def with_changes(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
         name = name.replace("-", "_")
         matches = [name] if name in known else [path for path in known if path.split(".")[-1] == name]
         if not matches:
-            raise ValueError(f"there is no option --{name}{suggest(name, [*known, *(p.split('.')[-1] for p in known)])}")
+            raise ValueError(
+                f"there is no option --{name}{suggest(name, [*known, *(p.split('.')[-1] for p in known)])}"
+            )
         if len(matches) > 1:
             raise ValueError(f"--{name} could be any of {', '.join('--' + path for path in matches)}; say which.")
         *parents, last = matches[0].split(".")

@@ -49,9 +49,15 @@ def start(
     data = _data(texts, run_path, seed=seed, vocab=vocab, tokenizer=tokenizer, display=display)
     deadline = None if minutes is None else began + minutes * 60
     config = _config(
-        data, recipe=recipe, preset_name=preset_name, minutes=minutes, deadline=deadline, steps=steps, seed=seed
+        data,
+        recipe="modern" if recipe == "auto" else recipe,
+        preset_name=preset_name,
+        minutes=minutes,
+        deadline=deadline,
+        steps=steps,
+        seed=seed,
+        changes=changes,
     )
-    config = with_changes(config, changes)
     explain(config, display)
     report(start_run(run, config, display=display, deadline=deadline), run_path, display)
 
@@ -111,11 +117,14 @@ def _config(
     deadline: float | None,
     steps: int | None,
     seed: int,
+    changes: Mapping[str, str],
 ) -> RunConfig:
-    name = "modern" if recipe == "auto" else recipe
+    """The recipe's config with the user's changes; what depends on the model is worked out for the changed model."""
     if deadline is not None and preset_name is None:
         assert minutes is not None
-        return choose_by_minutes(data, name, minutes=minutes, deadline=deadline, seed=seed)
-    model = replace(preset(preset_name or RECIPES[name].preset), vocab=data.tokenizer.vocab_size)
-    config = RECIPES[name].train(model, data.facts.train_tokens, steps)
+        return choose_by_minutes(data, recipe, minutes=minutes, deadline=deadline, seed=seed, changes=changes)
+    chosen = RECIPES[recipe]
+    model = replace(preset(preset_name or chosen.preset), vocab=data.tokenizer.vocab_size)
+    first = with_changes(chosen.train(model, data.facts.train_tokens, steps), changes)
+    config = with_changes(chosen.train(first.model, data.facts.train_tokens, steps), changes)
     return replace(config, data=str(data.path), seed=seed, minutes=minutes)

@@ -9,7 +9,8 @@ from pathlib import Path
 from ensue.core.files import folder_aside
 from ensue.recipes.data import refuse_existing
 from ensue.recipes.display import Display
-from ensue.text.read import find_files, read_documents
+from ensue.text.find import find_files
+from ensue.text.read import read_documents
 from ensue.text.skips import SkipReport
 from ensue.tokens.byte_level import train_byte_level
 from ensue.tokens.tokenizer import load_tokenizer

@@ -46,7 +46,7 @@ class RunResult:
 
 
 def start_run(run: RunFolder, config: RunConfig, *, display: Display, deadline: float | None = None) -> RunResult:
-    """Train as `config` says from a fresh model. `deadline` is in `time.monotonic()` seconds, for runs by the minute."""
+    """Train as `config` says, from a fresh model. `deadline` is in `time.monotonic()` seconds."""
     run.write_config(
         {"config": to_dict(config), "versions": _versions(), "revision": _revision(), "hardware": _hardware()}
     )
@@ -234,7 +234,8 @@ class _Run:
         return RunResult(LM(model=self.model, tokenizer=self.data.tokenizer, path=final), loss, final)
 
     def _how_to_continue(self) -> str:
-        return f"The newest checkpoint is {self.run.checkpoints()[-1]}; continue with:\n  ensue train --resume {self.run.path}"
+        newest = self.run.checkpoints()[-1]
+        return f"The newest checkpoint is {newest}; continue with:\n  ensue train --resume {self.run.path}"
 
     def _diverged(self, error: Diverged) -> str:
         documents = "\n".join(f"  {span.id}  {span.source}" for span in error.documents[:20])

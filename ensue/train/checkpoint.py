@@ -64,7 +64,7 @@ def load_checkpoint(engine: Engine, folder: Path) -> Progress:
     _check_trained(state["trained"], engine.optimizer.trained(), folder / STATE)
     try:
         engine.optimizer.load_tensors(load_file(folder / OPTIMIZER))
-    except ValueError as error:
+    except (ValueError, SafetensorError) as error:
         raise ValueError(f"{folder / OPTIMIZER}: {error}") from error
     engine.objective.load_state_dict(state["objective"])
     engine.tokens = state["tokens"]

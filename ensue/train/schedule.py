@@ -30,6 +30,10 @@ class Schedule:
             raise ValueError(
                 f"warm-up of {self.warmup} steps does not fit a schedule of {self.steps}; set schedule.warmup lower."
             )
+        if self.end < self.warmup:
+            raise ValueError(
+                f"schedule.decay_steps {self.end} lies within the warm-up of {self.warmup}; set it higher."
+            )
         if not 0 <= self.floor < 1:
             raise ValueError(f"schedule.floor must be at least 0 and below 1, not {self.floor}; or use shape constant.")
         if self.decay <= 0:
@@ -39,26 +43,35 @@ class Schedule:
         """The multiplier of step `step`, counted from 0. The first update is warm-up's first part, never 0."""
         if step < self.warmup:
             return (step + 1) / (self.warmup + 1)
-        end = self.decay_steps if self.decay_steps is not None else self.steps
-        if step >= end:
+        if step >= self.end:
             return 1.0 if self.shape == "constant" else self.floor
-        done = (step - self.warmup) / max(1, end - self.warmup)
+        done = (step - self.warmup) / max(1, self.end - self.warmup)
         return self.floor + (1.0 - self.floor) * self._shape(done)
 
     @property
+    def end(self) -> int:
+        """The first step at the floor."""
+        return self.decay_steps if self.decay_steps is not None else self.steps
+
+    @property
     def decay_start(self) -> int:
-        """The first step below the full rate after warm-up: until then a trapezoid's length may still change."""
+        """The last step at the full rate: until then a trapezoid's length may still change."""
         if self.shape != "trapezoid":
             return self.warmup
-        return self.warmup + math.floor((1 - self.decay) * (self.steps - self.warmup))
+        return self.warmup + math.floor((1 - self.decay) * (self.end - self.warmup))
 
     def refitted(self, step: int, steps: int) -> Schedule:
-        """This schedule ending at `steps` instead, seen from `step`: the past is kept and the rate does not jump.
+        """This schedule ending at `steps` instead, seen from `step`.
 
-        Before its decay a trapezoid keeps its decay's share; within it, it goes straight from here to the new end.
+        A trapezoid's past is kept and its rate does not jump: before its decay it keeps its decay's share; within it,
+        it goes straight from here to the new end. The other shapes are stretched, so that theirs moves a little.
         """
         steps = max(steps, step + 1)
-        moved = replace(self, steps=steps, warmup=min(self.warmup, steps))
+        stretched = None if self.decay_steps is None else round(self.decay_steps * steps / self.steps)
+        if self.shape == "trapezoid":
+            stretched = None
+        warmup = min(self.warmup, steps if stretched is None else stretched)
+        moved = replace(self, steps=steps, warmup=warmup, decay_steps=stretched)
         if self.shape != "trapezoid" or step < min(self.decay_start, moved.decay_start):
             return moved
         height = (self.factor(step) - self.floor) / (1.0 - self.floor)

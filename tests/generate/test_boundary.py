@@ -27,6 +27,8 @@ def test_a_token_across_the_boundary(tokenizer: ByteLevelTokenizer) -> None:
     assert tokenizer.encode("the fox")[: len(tokenizer.encode("the f"))] != tokenizer.encode("the f")
     before, after = split_boundary(tokenizer, "the f", "ox")
     assert (before, after) == (tokenizer.encode("the f"), tokenizer.encode("ox"))
+    longer = "ox said to the crow"
+    assert split_boundary(tokenizer, "the f", longer) == (tokenizer.encode("the f"), tokenizer.encode(longer))
 
 
 def test_empty_sides(tokenizer: ByteLevelTokenizer) -> None:

@@ -34,7 +34,9 @@ def built(config, dtype):
     return model.to(dtype).eval()
 
 
-MODELS = {(name, dtype): built(config, dtype) for name, config in KINDS.items() for dtype in (torch.float64, torch.float32)}
+MODELS = {
+    (name, dtype): built(config, dtype) for name, config in KINDS.items() for dtype in (torch.float64, torch.float32)
+}
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
@@ -52,7 +54,7 @@ def assert_close(found, expected):
 
 
 @pytest.mark.parametrize("name", KINDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 16), min_size=1, max_size=4),
     chunks=st.lists(st.lists(st.integers(0, 7), min_size=4, max_size=4), min_size=1, max_size=6),

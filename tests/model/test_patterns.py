@@ -146,16 +146,23 @@ def test_a_layer_sees_what_its_pattern_says_and_nothing_else(pattern):
     """Change one token at a time: exactly the positions that see it, in some head, answer differently."""
     length, heads = 13, 3
     config = GPTConfig(
-        vocab=9, context=length, layers=1, width=24, heads=heads, patterns=(pattern,), init_std=0.5, residual_init="same"
+        vocab=9,
+        context=length,
+        layers=1,
+        width=24,
+        heads=heads,
+        patterns=(pattern,),
+        init_std=0.2,
+        residual_init="same",
     )
-    model = GPT.build(config, seed=2).eval()
+    model = GPT.build(config, seed=2).double().eval()
     tokens = torch.arange(length) % 8
     changed = tokens.repeat(length, 1)
     changed[torch.arange(length), torch.arange(length)] = 8  # row j changes token j
     difference = (model(changed) - model(tokens.repeat(length, 1))).abs().amax(-1)  # (j changed, i answering)
     expected = np.logical_or.reduce([mask(pattern, length, head) for head in range(heads)])
-    assert ((difference.T > 1e-4).numpy() == expected).all()
-    assert difference.T[torch.from_numpy(~expected)].max().item() < 1e-6 if (~expected).any() else True
+    assert ((difference.T > 1e-6).numpy() == expected).all()
+    assert (difference.T.numpy()[~expected] < 1e-12).all()
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
@@ -164,9 +171,7 @@ def test_every_head_has_its_own_mask(pattern):
     length, heads = 13, 3
     config = GPTConfig(vocab=9, context=length, layers=2, width=24, heads=heads, patterns=(Dense(), pattern))
     seen = {}
-    GPT.build(config, seed=2)(
-        torch.arange(length)[None] % 9, taps=lambda name, tensor: seen.setdefault(name, tensor)
-    )
+    GPT.build(config, seed=2)(torch.arange(length)[None] % 9, taps=lambda name, tensor: seen.setdefault(name, tensor))
     for head in range(heads):
         shown = seen["blocks.1.attention.probabilities"][0, head] > 0
         assert (shown.numpy() == mask(pattern, length, head)).all()

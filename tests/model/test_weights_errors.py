@@ -3,9 +3,6 @@
 import json
 import pickle
 import resource
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,7 +57,10 @@ def test_config_that_is_no_json_object(folder, content):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "gpt3"}, r"model_type 'gpt3'; it loads gpt2, openai-gpt, gpt_neo, qwen3, ensue\. The nearest is 'gpt"),
+        (
+            {"model_type": "gpt3"},
+            r"model_type 'gpt3'; it loads gpt2, openai-gpt, gpt_neo, qwen3, ensue\. The nearest is 'gpt",
+        ),
         ({"model_type": "bert"}, r"model_type 'bert'; it loads gpt2"),
         ({"model_type": "delete"}, "model_type None"),
         ({"n_layer": "2"}, "n_layer: expected int, got '2'"),
@@ -105,7 +105,7 @@ def test_layers_of_gpt_neo_that_do_not_add_up(tmp_path, types):
         load_config(tmp_path)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(share=st.floats(0, 0.9999))
 def test_truncated_weights(tmp_path_factory, share):
     folder = tmp_path_factory.mktemp("model")
@@ -117,7 +117,7 @@ def test_truncated_weights(tmp_path_factory, share):
         load_model(folder)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_flipped_bit_in_the_header_is_an_error_or_harmless(tmp_path_factory, data):
     """Names, types, shapes and places are in the header; a flip may hit a space or its metadata, which say nothing."""
@@ -191,7 +191,7 @@ class Harmful:
         return (Path.touch, (Path("ran"),))
 
 
-@pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps({"wte.weight": Harmful()})])
+@pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps({"wte.weight": Harmful()}, protocol=2)])
 def test_pickled_files_run_nothing(folder, content, monkeypatch):
     monkeypatch.chdir(folder)
     (folder / "model.safetensors").unlink()
@@ -204,25 +204,14 @@ def test_pickled_files_run_nothing(folder, content, monkeypatch):
     assert not (folder / "ran").exists()
 
 
-def _limit_files_to_20_kb():
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-
 def test_a_disk_that_is_full_is_an_os_error(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from ensue.model.gpt import GPT; from ensue.model.presets import gpt2\n"
-        "from ensue.model.weights import save_model\n"
-        "model = GPT.build(gpt2(layers=2, width=12, heads=3, context=7, vocab=1000), seed=0)\n"
-        "try:\n    save_model(model, Path(sys.argv[1]))\n"
-        "except OSError as error:\n    print(error.filename)"
-    )
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        cwd=root,
-        preexec_fn=_limit_files_to_20_kb,
-    )
-    assert done.stdout.strip() == str(tmp_path / "model.safetensors"), done.stderr
+    """A limit on the size of a file stands in for the full disk; both end in the same failed write."""
+    model = GPT.build(gpt2(**{**SIZE, "vocab": 100_000}), seed=0)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, usual[1]))
+    try:
+        with pytest.raises(OSError, match="writing failed") as caught:
+            save_model(model, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert caught.value.filename == str(tmp_path / "model.safetensors")

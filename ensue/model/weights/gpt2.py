@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ensue.model.config import GPTConfig
-from ensue.model.weights.layout import Layout, read_keys, sees_all, unless
+from ensue.model.weights.layout import Layout, mlp_width, read_keys, sees_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ def _read(data: Mapping[str, Any]) -> GPTConfig:
         layers=keys.n_layer,
         width=keys.n_embd,
         heads=keys.n_head,
-        mlp_width=unless(4 * keys.n_embd, keys.n_inner or 4 * keys.n_embd),
+        mlp_width=mlp_width(keys.n_embd, keys.n_inner),
         norm_epsilon=keys.layer_norm_epsilon,
         attention_scale=None if keys.scale_attn_weights else 1.0,
         tied=keys.tie_word_embeddings,

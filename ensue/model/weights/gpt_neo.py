@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ensue.model.config import GPTConfig
 from ensue.model.patterns import Banded, Dense, Pattern
-from ensue.model.weights.layout import Layout, read_keys, unless
+from ensue.model.weights.layout import Layout, mlp_width, read_keys
 
 KINDS = ("global", "local")
 
@@ -86,7 +86,7 @@ def _read(data: Mapping[str, Any]) -> GPTConfig:
         layers=keys.num_layers,
         width=keys.hidden_size,
         heads=keys.num_heads,
-        mlp_width=unless(4 * keys.hidden_size, keys.intermediate_size or 4 * keys.hidden_size),
+        mlp_width=mlp_width(keys.hidden_size, keys.intermediate_size),
         norm_epsilon=keys.layer_norm_epsilon,
         qkv_bias=False,
         attention_scale=1.0,

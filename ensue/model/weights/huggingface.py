@@ -60,9 +60,7 @@ def _fill(model: GPT, layout: Layout, tensors: Mapping[str, StoredTensor], folde
     """Copy every stored tensor to its place; all are checked before the first is read."""
     stored = {name.removeprefix(layout.prefix): tensor for name, tensor in tensors.items()}
     places = {name: layout.place(name) for name, _ in model.named_parameters()}
-    sources = {
-        name: [_find(stored, piece, folder, layout) for piece in place.names] for name, place in places.items()
-    }
+    sources = {name: [_find(stored, piece, folder, layout) for piece in place.names] for name, place in places.items()}
     used = {piece.removeprefix(layout.prefix) for place in places.values() for piece in place.names}
     copies = _head_copies(model, layout)
     for name, tensor in stored.items():

@@ -68,6 +68,6 @@ def sees_all(config: GPTConfig) -> bool:
     )
 
 
-def unless(usual: int, width: int) -> int | None:
-    """None for the width that goes without saying, as `mlp_width` has it."""
-    return None if width == usual else width
+def mlp_width(width: int, hidden: int | None) -> int | None:
+    """GPTConfig's `mlp_width` for a hidden layer: None where it is 4 x width, which goes without saying."""
+    return None if hidden in (None, 4 * width) else hidden

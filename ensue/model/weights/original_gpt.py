@@ -16,7 +16,7 @@ from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
 from ensue.model.presets import gpt
 from ensue.model.weights.config_json import CONFIG, config_json, load_config
-from ensue.model.weights.layout import unless
+from ensue.model.weights.layout import mlp_width
 from ensue.model.weights.openai_gpt import OPENAI_GPT
 
 SHAPES = "params_shapes.json"
@@ -119,7 +119,7 @@ def _config(shapes: list[tuple[int, ...]], folder: Path, heads: int | None) -> G
     if heads is None and width % HEAD_WIDTH:
         raise ValueError(f"{folder / SHAPES} gives the width, {width}, but not the number of heads; pass heads=N.")
     config = gpt(layers=layers, width=width, heads=heads or width // HEAD_WIDTH, context=context, vocab=vocab)
-    return replace(config, mlp_width=unless(4 * width, shapes[2 + BLOCK.index("mlp.up.bias")][-1]))
+    return replace(config, mlp_width=mlp_width(width, shapes[2 + BLOCK.index("mlp.up.bias")][-1]))
 
 
 def _read_shapes(path: Path) -> list[tuple[int, ...]]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ensue.core.config import from_dict
 from ensue.model.config import GPTConfig
-from ensue.model.weights.layout import Layout, read_keys, sees_all, unless
+from ensue.model.weights.layout import Layout, mlp_width, read_keys, sees_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ def _read(data: Mapping[str, Any]) -> GPTConfig:
         width=keys.hidden_size,
         heads=keys.num_attention_heads,
         mlp="swiglu",
-        mlp_width=unless(4 * keys.hidden_size, keys.intermediate_size),
+        mlp_width=mlp_width(keys.hidden_size, keys.intermediate_size),
         norm="rms",
         norm_epsilon=keys.rms_norm_eps,
         positions="rotary",

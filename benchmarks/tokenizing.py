@@ -1,0 +1,130 @@
+"""Bulk tokenising beside `tokenizers`, and the memory of writing a shard: python benchmarks/tokenizing.py [FOLDER]
+
+Both encode the same documents with the same vocabulary on the same cores, by turns. FOLDER holds .txt files; without it
+the text is the documentation inside this Python installation.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from measure import interleaved, machine, median, print_table, spread, write_results
+
+from ensue.text.document import Document
+from ensue.text.python_docs import python_documentation
+from ensue.tokens.byte_level import ByteLevelTokenizer, train_byte_level
+from ensue.tokens.shards import Shard, write_shard
+from ensue.tokens.stream import BatchRamp, PackedStream
+
+VOCAB_SIZE = 8192
+PACKAGES = ("tokenizers", "fastokens", "numpy", "pyarrow", "torch")
+MEGABYTES = 16
+PEAK = """
+import sys
+from pathlib import Path
+from ensue.text.document import Document
+from ensue.tokens.shards import write_shard
+from ensue.tokens.tokenizer import load_tokenizer
+folder, times = Path(sys.argv[1]), int(sys.argv[2])
+def documents():
+    for turn in range(times):
+        for path in sorted(folder.glob("*.txt")):
+            yield Document.of(path.read_text(encoding="utf-8"), f"{turn}/{path.name}")
+write_shard(documents(), folder / "shard", tokenizer=load_tokenizer(folder))
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+def read_documents(arguments: list[str]) -> list[Document]:
+    """The first 16 MB of documents of the folder named on the command line, or of the Python installation."""
+    if arguments:
+        paths = sorted(Path(arguments[0]).rglob("*.txt"))
+        documents = [Document.of(path.read_text(encoding="utf-8"), path.name) for path in paths]
+    else:
+        documents = python_documentation()
+    sizes = np.cumsum([len(document.text.encode()) for document in documents])
+    return documents[: int(np.searchsorted(sizes, MEGABYTES * 1e6)) + 1]
+
+
+def measure_encoding(documents: list[Document], tokenizer: ByteLevelTokenizer, folder: Path) -> dict[str, list[float]]:
+    """Seconds for all documents, of each way to encode them."""
+    texts = [document.text for document in documents]
+    reference = tokenizer._backend
+    expected = [encoding.ids for encoding in reference.encode_batch_fast(texts, add_special_tokens=False)]
+    assert all(ids.tolist() == row for ids, row in zip(tokenizer.encode_batch(texts), expected, strict=True))
+    contenders = {
+        "ensue encode_batch": lambda: tokenizer.encode_batch(texts),
+        "ensue write_shard (to disk, checksums)": lambda: write_shard(documents, folder, tokenizer=tokenizer),
+        "tokenizers encode_batch": lambda: reference.encode_batch(texts, add_special_tokens=False),
+        "tokenizers encode_batch_fast": lambda: reference.encode_batch_fast(texts, add_special_tokens=False),
+    }
+    return interleaved(contenders, rounds=3)
+
+
+def measure_batches(shard: Shard) -> dict[str, list[float]]:
+    """Milliseconds for one batch of each of two shapes."""
+
+    def reader(rows: int, context: int):
+        ramp = BatchRamp(rows, rows)
+        stream = PackedStream(shard, context=context, batch=ramp, micro_batch=rows, seed=1)
+        return lambda: [list(stream.batches(step)) for step in range(200)]
+
+    contenders = {f"{rows} x {context}": reader(rows, context) for rows, context in ((16, 256), (2, 1024))}
+    return {name: [second * 1000 / 200 for second in times] for name, times in interleaved(contenders).items()}
+
+
+def measure_memory(documents: list[Document], tokenizer: ByteLevelTokenizer, folder: Path) -> dict[str, int]:
+    """Peak memory, in MB, of fresh processes that read and write this corpus once and several times over."""
+    tokenizer.save(folder)
+    for number, piece in enumerate(np.array_split(np.arange(len(documents)), 200)):
+        text = "\n".join(documents[place].text for place in piece)
+        (folder / f"{number}.txt").write_text(text, encoding="utf-8")
+    peaks = {}
+    for times in (1, 4, 16):
+        command = [sys.executable, "-c", PEAK, str(folder), str(times)]
+        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        peaks[f"{times} x corpus"] = int(out) // 1024
+    return peaks
+
+
+def main() -> None:
+    """Measure, print a table, write results/tokenize.json."""
+    documents = read_documents(sys.argv[1:])
+    size = sum(len(document.text.encode()) for document in documents) / 1e6
+    tokenizer = train_byte_level((document.text for document in documents), vocab_size=VOCAB_SIZE)
+    with tempfile.TemporaryDirectory() as name:
+        seconds = measure_encoding(documents, tokenizer, Path(name) / "shard")
+        batches = measure_batches(Shard.open(Path(name) / "shard"))
+        peaks = measure_memory(documents, tokenizer, Path(name))
+    base = median(seconds["tokenizers encode_batch_fast"])
+    encoding = {
+        way: {
+            "median_s": median(times),
+            "spread_s": spread(times),
+            "mb_per_s": round(size / median(times), 1),
+            "times_tokenizers": round(base / median(times), 1),
+        }
+        for way, times in seconds.items()
+    }
+    print_table([["way", *next(iter(encoding.values()))], *[[way, *row.values()] for way, row in encoding.items()]])
+    print_table([["batch", "ms"], *[[shape, median(times)] for shape, times in batches.items()]])
+    print_table([["write_shard of", "peak MB"], *peaks.items()])
+    results = {
+        "machine": machine(*PACKAGES),
+        "text": sys.argv[1] if sys.argv[1:] else "documentation of this Python installation",
+        "documents": len(documents),
+        "megabytes": round(size, 1),
+        "vocab_size": VOCAB_SIZE,
+        "encoding": encoding,
+        "batch_ms": {shape: median(times) for shape, times in batches.items()},
+        "write_shard_peak_mb": peaks,
+    }
+    print(write_results("tokenize", results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""The main job in a few minutes: real text in, a GPT that writes out."""
+
+from __future__ import annotations
+
+import lzma
+import shutil
+import time
+from pathlib import Path
+
+from ensue.core.run import RunFolder
+from ensue.recipes.data import Data, prepare_documents, prepare_files
+from ensue.recipes.dial import choose_by_minutes
+from ensue.recipes.display import Display
+from ensue.recipes.start import explain
+from ensue.recipes.training import RunResult, start_run
+from ensue.text.python_docs import LIBRARIES, documentation_held_out, python_documentation
+
+PROMPTS = ("Return the", "This function", "If the argument is", "The default value")
+CONTINUATIONS = 4
+
+
+def run_demo(run_path: Path, *, minutes: float, text: Path | None, seed: int, display: Display) -> None:
+    """Prepare, train for `minutes`, measure beside xz, write a few continuations, and say what to type next.
+
+    A folder that an earlier demo left is replaced; any other folder is refused with ValueError.
+    """
+    if minutes <= 0:
+        raise ValueError(f"--minutes {minutes} is no time to train; try --minutes 3.")
+    _make_room(run_path)
+    run = RunFolder.create(run_path)
+    (run_path / MARK).touch()
+    data_path = (run_path / "data").resolve()
+    display.heading("1. text")
+    if text is None:
+        data = _documentation(data_path, display)
+    else:
+        data = prepare_files([text], data_path, vocab=None, tokenizer=None, seed=seed, display=display)
+    _say_data(data, display)
+    display.heading(f"2. training for {minutes:g} minutes")
+    deadline = time.monotonic() + minutes * 60
+    config = choose_by_minutes(data, "modern", minutes=minutes, deadline=deadline, seed=seed, changes={})
+    explain(config, display)
+    result = start_run(run, config, display=display, deadline=deadline)
+    display.heading("3. how well it knows text it has not seen")
+    _compare(data, result, display)
+    display.heading("4. what it writes")
+    _write(run, data, result, text is None, display)
+    display.heading("5. next")
+    display.say(
+        f"loss curve      {run_path / 'plots' / 'loss.png'}\n"
+        f'more text       ensue generate {run_path} --prompt "Return the" --temperature 0.7\n'
+        f"your own text   ensue demo --text PATH --run runs/mine\n"
+        f"longer          ensue train PATH --run runs/longer --minutes 30\n"
+        f"from Python     import ensue; lm = ensue.load({str(run_path)!r}); lm.generate('Return the')"
+    )
+
+
+MARK = ".demo"
+
+
+def _make_room(path: Path) -> None:
+    """Remove an earlier demo at `path`; anything else that is there is left to `RunFolder.create` to refuse."""
+    if (path / MARK).is_file():
+        shutil.rmtree(path)
+
+
+def _documentation(out: Path, display: Display) -> Data:
+    display.say(f"the documentation inside this Python installation: {', '.join(LIBRARIES)}")
+    with display.bar("reading source files", 0, "files") as bar:
+        done = 0
+
+        def count(read: int, total: int) -> None:
+            nonlocal done
+            bar.set_total(total)
+            bar.advance(read - done)
+            done = read
+
+        documents = python_documentation(on_file=count)
+    train, held_out = documentation_held_out(documents)
+    libraries = len({document.meta["library"] for document in held_out})
+    reason = f"held out: {libraries} whole libraries, of which training sees nothing"
+    return prepare_documents(train, held_out, out, vocab=None, held_out_reason=reason, display=display)
+
+
+def _say_data(data: Data, display: Display) -> None:
+    facts = data.facts
+    display.say(
+        f"{facts.documents:,} documents, {facts.bytes / 1e6:.1f} MB: {facts.train_tokens:,} training tokens of a "
+        f"{facts.vocab:,} vocabulary\n{facts.held_out} ({facts.held_out_bytes / 1e6:.2f} MB)"
+    )
+
+
+def _compare(data: Data, result: RunResult, display: Display) -> None:
+    """Bits per byte of the model beside xz -9 on the same held-out bytes."""
+    packed = xz_bits_per_byte(_held_out_texts(data))
+    model = result.held_out.bits_per_byte
+    display.say(f"this model  {model:.3f} bits per byte\nxz -9       {packed:.3f} bits per byte")
+    verdict = f"{100 * (1 - model / packed):.0f}% fewer bits than xz" if model < packed else "xz is still ahead"
+    display.say(f"{verdict}, on {result.held_out.bytes:,} bytes neither has seen")
+
+
+def xz_bits_per_byte(texts: list[str]) -> float:
+    """Bits a byte that `xz -9` needs for the texts written one after another."""
+    raw = "\n".join(texts).encode()
+    return 8 * len(lzma.compress(raw, preset=9)) / max(1, len(raw))
+
+
+def _held_out_texts(data: Data) -> list[str]:
+    """The held-out documents' texts, decoded from their tokens: exactly what the model was scored on."""
+    shard = data.held_out
+    spans = shard.spans(range(shard.count))
+    return [data.tokenizer.decode(shard.tokens[span.start : span.stop - 1].tolist()) for span in spans]
+
+
+def _write(run: RunFolder, data: Data, result: RunResult, documentation: bool, display: Display) -> None:
+    prompts = list(PROMPTS) if documentation else _openings(_held_out_texts(data))
+    written = result.lm.generate(prompts, max_new_tokens=70, temperature=0.7, top_p=0.9, seed=1)
+    pieces = []
+    for prompt, text in zip(prompts, written, strict=True):
+        display.console.print(f"[bold]{prompt}[/bold]", end="", markup=True)
+        display.say(text)
+        display.say("—", style="dim")
+        pieces.append(prompt + text)
+    (run.path / "samples" / "final.txt").write_text("\n\n---\n\n".join(pieces) + "\n", encoding="utf-8")
+
+
+def _openings(texts: list[str]) -> list[str]:
+    """The first words of a few held-out documents, or of places spread over them where they are few."""
+    whole = "\n".join(texts)
+    step = max(1, len(whole) // CONTINUATIONS)
+    starts = [whole.find("\n", place) + 1 for place in range(0, len(whole) - step + 1, step)]
+    return [whole[start : start + 24] for start in starts[:CONTINUATIONS]]

@@ -1,0 +1,152 @@
+"""One dial: minutes. Size, batch, context and length follow from the text and from this machine's measured speed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from ensue.core.device import autocast, choose_device, choose_precision
+from ensue.loss.next_token import NextToken
+from ensue.model.config import GPTConfig
+from ensue.model.gpt import GPT
+from ensue.recipes.data import Data
+from ensue.recipes.papers import RECIPES, rows_that_fit
+from ensue.recipes.run_config import RunConfig, with_changes
+from ensue.tokens.batch import Batch
+from ensue.tokens.stream import BatchRamp
+from ensue.train.optimizer import Optimizer
+
+LADDER = ((2, 64), (3, 128), (4, 192), (6, 256), (6, 384), (8, 512), (12, 768), (24, 1024), (36, 1280), (48, 1600))
+"""Layers and width of the sizes to choose from; each about two to four times the work of the one before."""
+
+TRIAL_TOKENS = 4096
+EXPONENTS = {"parameters": 0.34, "tokens": 0.36}
+SCALES = {"parameters": 410.0, "tokens": 2000.0}
+REPEATS_WORTH = 15.0
+"""Muennighoff et al. (2023), equation 5: D tokens repeated r times more are worth D (1 + R (1 - exp(-r / R)))."""
+
+EVALUATION_SHARE = 0.03
+"""Part of the time that held-out readings along the way may take."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A size that was timed here: what it would see in the time given, and the loss that is expected of it."""
+
+    model: GPTConfig
+    tokens_per_second: float
+    tokens: float
+    loss: float
+
+
+def choose_by_minutes(
+    data: Data, recipe: str, *, minutes: float, deadline: float, seed: int, changes: Mapping[str, str]
+) -> RunConfig:
+    """The run that should reach the lowest loss by `deadline` (in `time.monotonic()` seconds), with its reasons."""
+    seconds = max(deadline - time.monotonic(), 0.3 * minutes * 60)
+    context = _context(data, minutes)
+    tried = _try_sizes(data, recipe, context=context, seconds=seconds, changes=changes)
+    best = min(tried, key=lambda candidate: candidate.loss)
+    batch = _batch(best.tokens, context)
+    steps = max(10, round(best.tokens / (batch * context)))
+    base = RECIPES[recipe].train(best.model, data.facts.train_tokens, steps)
+    config = replace(
+        base,
+        data=str(data.path),
+        seed=seed,
+        minutes=minutes,
+        batch=BatchRamp(max(1, batch // 4), batch, steps // 20) if recipe == "gpt3" else BatchRamp(batch, batch),
+        micro_batch=min(batch, rows_that_fit(best.model)),
+        evaluate_every=max(1, steps // 10),
+        evaluate_tokens=max(4096, int(best.tokens * EVALUATION_SHARE / 10 * 3)),
+        save_every=max(1, steps // 5),
+        sample_every=0 if minutes <= 10 else max(1, steps // 5),
+        reasons=_reasons(best, tried, data, seconds=seconds, batch=batch, steps=steps),
+    )
+    return with_changes(config, changes)
+
+
+def expected_loss(parameters: float, tokens: float, epoch_tokens: float) -> float:
+    """Nats a token above the irreducible, in the form of Chinchilla (Hoffmann et al. 2022, equation 2), with repeated
+    tokens worth less. Only differences matter here: it ranks sizes, it does not forecast."""
+    repeats = max(0.0, tokens / epoch_tokens - 1)
+    worth = min(tokens, epoch_tokens) * (1 + REPEATS_WORTH * (1 - math.exp(-repeats / REPEATS_WORTH)))
+    by_size = SCALES["parameters"] / parameters ** EXPONENTS["parameters"]
+    return by_size + SCALES["tokens"] / worth ** EXPONENTS["tokens"]
+
+
+def _try_sizes(data: Data, recipe: str, *, context: int, seconds: float, changes: Mapping[str, str]) -> list[Candidate]:
+    """Time sizes from small to large until the expected loss gets worse."""
+    tried: list[Candidate] = []
+    for layers, width in LADDER:
+        model = RECIPES[recipe].architecture(
+            layers=layers, width=width, heads=max(1, width // 64), context=context, vocab=data.tokenizer.vocab_size
+        )
+        config = with_changes(RECIPES[recipe].train(model, data.facts.train_tokens, 1), changes)
+        speed = tokens_per_second(config)
+        tokens = speed * seconds
+        loss = expected_loss(config.model.matrix_parameters, tokens, data.facts.train_tokens)
+        tried.append(Candidate(config.model, speed, tokens, loss))
+        if len(tried) > 1 and tried[-1].loss > tried[-2].loss:
+            break
+        if config.model.width != width or config.model.layers != layers:
+            break  # the user said the size
+    return tried
+
+
+def tokens_per_second(config: RunConfig) -> float:
+    """Training speed of this model here: the median of a few whole steps on random tokens, after one to warm up."""
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    model = GPT.build(config.model, 0).to(device)
+    objective, optimizer = NextToken(), Optimizer(model, config.optimizer)
+    rows = max(1, min(TRIAL_TOKENS // config.model.context, rows_that_fit(config.model)))
+    tokens = torch.randint(config.model.vocab, (rows, config.model.context), device=device)
+    batch = Batch(tokens, tokens, torch.ones(tokens.shape, device=device))
+    readings = []
+    for _ in range(4):
+        start = time.perf_counter()
+        optimizer.zero_grad()
+        with autocast(device, precision):
+            total = objective.loss(model, batch).total
+        total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        readings.append(time.perf_counter() - start)
+    return tokens.numel() / float(sorted(readings[1:])[1])
+
+
+def _context(data: Data, minutes: float) -> int:
+    """256 for minutes, 512 for an hour, 1,024 beyond; never more than the held-out or a twentieth of the text."""
+    wanted = 256 if minutes <= 15 else 512 if minutes <= 120 else 1024
+    limit = max(16, data.facts.train_tokens // 20)
+    while wanted > limit:
+        wanted //= 2
+    return wanted
+
+
+def _batch(tokens: float, context: int) -> int:
+    """Sequences a step: small enough for a thousand steps where there are few tokens, at most 131,072 tokens."""
+    wanted = tokens / 1000
+    size = int(2 ** round(math.log2(min(131_072, max(2048, wanted)))))
+    return max(1, size // context)
+
+
+def _reasons(
+    best: Candidate, tried: list[Candidate], data: Data, *, seconds: float, batch: int, steps: int
+) -> tuple[str, ...]:
+    sizes = "; ".join(
+        f"{c.model.layers} x {c.model.width}: {c.tokens_per_second:,.0f} tokens/s, expected excess {c.loss:.2f}"
+        for c in tried
+    )
+    epochs = best.tokens / data.facts.train_tokens
+    return (
+        f"timed here, layers x width: {sizes}",
+        f"{seconds:,.0f} s at {best.tokens_per_second:,.0f} tokens/s are {best.tokens / 1e6:,.1f} million tokens, "
+        f"{epochs:,.1f} times the {data.facts.train_tokens / 1e6:,.1f} million there are",
+        f"{batch} sequences a step make {steps:,} steps: small batches while tokens are few",
+        "the end is moved while it runs, so that it finishes on time whatever else the machine does",
+    )
