@@ -84,7 +84,7 @@ class GPTConfig:
         block = 2 * norm
         block += block_bias if self.bias else 0
         block += 3 * self.width if self.qkv_bias else 0
-        block += 2 * self.head_width if self.qk_norm else 0
+        block += 2 * self.head_width * norm // self.width if self.qk_norm else 0
         positions = self.context * self.width if self.positions == "learned" else 0
         final_norm = norm if self.norm_place == "pre" else 0
         separate_head = 0 if self.tied else self.vocab * self.width

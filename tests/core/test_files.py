@@ -59,10 +59,18 @@ def test_any_exception_leaves_the_old_folder_and_nothing_else(old, error):
     assert [path.name for path in old.parent.iterdir()] == [old.name]
 
 
-def test_a_failing_rename_puts_the_old_folder_back(old):
-    before = snapshot(old)
-    with pytest.raises(FileNotFoundError), folder_aside(old) as aside:
-        shutil.rmtree(aside)
+def test_a_failing_rename_puts_the_old_folder_back(old, monkeypatch):
+    """Once the old folder has already been moved out of the way, the worst moment."""
+    before, rename = snapshot(old), os.rename
+
+    def fail_for_the_new(source, target):
+        if ".writing-" in str(source):
+            raise OSError(28, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail_for_the_new)
+    with pytest.raises(OSError, match="No space"), folder_aside(old) as aside:
+        (aside / "a.txt").write_text("new")
     assert snapshot(old) == before
     assert [path.name for path in old.parent.iterdir()] == [old.name]
 
