@@ -192,7 +192,7 @@ def show(name: str, result: Mapping[str, Any]) -> None:
         f"products run at {product['fp32']:g} GFLOP/s in fp32, {product['bf16']:g} in bf16\n"
     )
     rows: list[tuple[Any, ...]] = [
-        ("", "s/step", "spread", "tokens/s", "GFLOP/s", "of product", "peak MB", "compile s", "from cache")
+        ("", "s/step", "spread", "tokens/s", "GFLOP/s", "of product", "peak MB", "loss", "compile s", "from cache")
     ]
     for contender, numbers in result["contenders"].items():
         compile_seconds = [numbers[f"compile_{kind}_seconds"] for kind in ("fresh", "cached")]
@@ -205,12 +205,13 @@ def show(name: str, result: Mapping[str, Any]) -> None:
                 numbers["gflops"],
                 f"{numbers['share_of_fp32_product']:.0%}",
                 f"{numbers['peak_mb']:,}",
+                numbers["losses"][-1],
                 *("" if each is None else each for each in compile_seconds),
             )
         )
     print_table(rows)
     print()
-    print_table([("seconds, ensue over transformers", "")] + list(result["ensue_over_transformers"].items()))
+    print_table([("seconds, ensue over transformers", ""), *result["ensue_over_transformers"].items()])
     for contender, reason in result["skipped"].items():
         print(f"left out: {contender}: {reason}")
 

@@ -1,4 +1,4 @@
-"""The contenders of the training benchmark: one process each, which steps when it is told to and reports what it took."""
+"""The contenders of the training benchmark: each a process that steps when it is told to and reports what it took."""
 
 from __future__ import annotations
 
@@ -125,7 +125,9 @@ def _ensue(shape: Shape, variant: Variant) -> Callable[[int], float]:
 def _transformers(shape: Shape, variant: Variant) -> Callable[[int], float]:
     """A plain loop over their model with the same weights, batches, optimizer groups, clipping and targets."""
     from transformers import GPT2LMHeadModel
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     assert OPTIMIZER.clip is not None
     with tempfile.TemporaryDirectory() as folder:
         save_model(GPT.build(shape.config, SEED), Path(folder))
@@ -133,6 +135,7 @@ def _transformers(shape: Shape, variant: Variant) -> Callable[[int], float]:
     model.train()
     # A cache of keys and values is made by default even in training, where nobody reads it.
     model.config.use_cache = False
+    model.loss_type = "ForCausalLM"
     parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(
         [
@@ -157,7 +160,7 @@ def _transformers(shape: Shape, variant: Variant) -> Callable[[int], float]:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, clip)
         optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     return run
 

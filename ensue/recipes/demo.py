@@ -5,13 +5,14 @@ from __future__ import annotations
 import lzma
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from ensue.core.run import RunFolder
 from ensue.recipes.data import Data, prepare_documents, prepare_files
 from ensue.recipes.dial import choose_by_minutes
 from ensue.recipes.display import Display
-from ensue.recipes.start import explain
+from ensue.recipes.start import data_reference, explain
 from ensue.recipes.training import RunResult, start_run
 from ensue.text.python_docs import LIBRARIES, documentation_held_out, python_documentation
 
@@ -39,6 +40,7 @@ def run_demo(run_path: Path, *, minutes: float, text: Path | None, seed: int, di
     display.heading(f"2. training for {minutes:g} minutes")
     deadline = time.monotonic() + minutes * 60
     config = choose_by_minutes(data, "modern", minutes=minutes, deadline=deadline, seed=seed, changes={})
+    config = replace(config, data=data_reference(data, run_path))
     explain(config, display)
     result = start_run(run, config, display=display, deadline=deadline)
     display.heading("3. how well it knows text it has not seen")

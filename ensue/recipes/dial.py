@@ -56,7 +56,6 @@ def choose_by_minutes(
     base = RECIPES[recipe].train(best.model, data.facts.train_tokens, steps)
     config = replace(
         base,
-        data=str(data.path),
         seed=seed,
         minutes=minutes,
         batch=BatchRamp(max(1, batch // 4), batch, steps // 20) if recipe == "gpt3" else BatchRamp(batch, batch),
@@ -76,7 +75,7 @@ def expected_loss(parameters: float, tokens: float, epoch_tokens: float) -> floa
     repeats = max(0.0, tokens / epoch_tokens - 1)
     worth = min(tokens, epoch_tokens) * (1 + REPEATS_WORTH * (1 - math.exp(-repeats / REPEATS_WORTH)))
     by_size = SCALES["parameters"] / parameters ** EXPONENTS["parameters"]
-    return by_size + SCALES["tokens"] / worth ** EXPONENTS["tokens"]
+    return float(by_size + SCALES["tokens"] / worth ** EXPONENTS["tokens"])
 
 
 def _try_sizes(data: Data, recipe: str, *, context: int, seconds: float, changes: Mapping[str, str]) -> list[Candidate]:

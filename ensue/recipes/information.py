@@ -27,11 +27,15 @@ def show_one(name: str, *, as_json: bool) -> str:
         return json.dumps({**facts, "config": to_dict(config)})
     facts["parts"] = f"{config.norm_place}-{config.norm} norm, {config.mlp}, {config.positions} positions"
     facts["patterns"] = ", ".join(map(str, config.patterns))
-    facts["memory"] = f"{config.parameters * 4 / 1e9:,.2f} GB in fp32, {config.parameters * 2 / 1e9:,.2f} GB in bf16"
+    facts["memory"] = _size(config.parameters * 4) + " in fp32, " + _size(config.parameters * 2) + " in bf16"
     facts["training"] = f"{config.flops_per_token(config.context) / 1e9:,.2f} GFLOPs a token"
     return "\n".join(
         f"{key:<11} {value:,}" if isinstance(value, int) else f"{key:<11} {value}" for key, value in facts.items()
     )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
 def show_all(*, as_json: bool) -> str:

@@ -126,7 +126,7 @@ def _config(
         recipe=name,
         evaluate_every=min(500, often),
         save_every=min(500, often),
-        sample_every=often,
+        sample_every=often if often >= 20 else 0,
         reasons=(f"recipe {name}: {note}",),
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,19 +47,23 @@ def start(
         display.say(f"neither --minutes nor --steps was given: taking {minutes:g} minutes")
     if preset_name is not None:
         preset(preset_name)
+    recipe = "modern" if recipe == "auto" else recipe
+    with_changes(RECIPES[recipe].train(preset(preset_name or RECIPES[recipe].preset), 1, steps), changes)
     run = RunFolder.create(run_path)
-    data = _data(texts, run_path, seed=seed, vocab=vocab, tokenizer=tokenizer, display=display)
     deadline = None if minutes is None else began + minutes * 60
-    config = _config(
-        data,
-        recipe="modern" if recipe == "auto" else recipe,
-        preset_name=preset_name,
-        minutes=minutes,
-        deadline=deadline,
-        steps=steps,
-        seed=seed,
-        changes=changes,
-    )
+    with _removed_on_failure(run_path):
+        data = _data(texts, run_path, seed=seed, vocab=vocab, tokenizer=tokenizer, display=display)
+        config = _config(
+            data,
+            recipe=recipe,
+            preset_name=preset_name,
+            minutes=minutes,
+            deadline=deadline,
+            steps=steps,
+            seed=seed,
+            changes=changes,
+        )
+    config = replace(config, data=data_reference(data, run_path))
     explain(config, display)
     report(start_run(run, config, display=display, deadline=deadline), run_path, display)
 
@@ -65,6 +71,22 @@ def start(
 def resume(run_path: Path, *, display: Display) -> None:
     """Continue the run at `run_path` from its newest checkpoint."""
     report(resume_run(RunFolder.open(run_path), display=display), run_path, display)
+
+
+def data_reference(data: Data, run_path: Path) -> str:
+    """How a run names its data: by a relative path where it is inside the run, so that the run can be moved."""
+    inside = data.path.is_relative_to(run_path.resolve())
+    return str(data.path.relative_to(run_path.resolve()) if inside else data.path)
+
+
+@contextmanager
+def _removed_on_failure(run_path: Path) -> Iterator[None]:
+    """A run that never began leaves no folder behind, so that the corrected command can use its name."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(run_path, ignore_errors=True)
+        raise
 
 
 def explain(config: RunConfig, display: Display) -> None:
@@ -127,4 +149,4 @@ def _config(
     model = replace(preset(preset_name or chosen.preset), vocab=data.tokenizer.vocab_size)
     first = with_changes(chosen.train(model, data.facts.train_tokens, steps), changes)
     config = with_changes(chosen.train(first.model, data.facts.train_tokens, steps), changes)
-    return replace(config, data=str(data.path), seed=seed, minutes=minutes)
+    return replace(config, seed=seed, minutes=minutes)

@@ -51,7 +51,7 @@ def start_run(run: RunFolder, config: RunConfig, *, display: Display, deadline: 
         {"config": to_dict(config), "versions": _versions(), "revision": _revision(), "hardware": _hardware()}
     )
     model = GPT.build(config.model, config.seed)
-    return _Run(run, config, Data(Path(config.data)), model, display, deadline).train(start=0)
+    return _Run(run, config, Data(run.path.resolve() / config.data), model, display, deadline).train(start=0)
 
 
 def resume_run(run: RunFolder, *, display: Display) -> RunResult:
@@ -61,7 +61,7 @@ def resume_run(run: RunFolder, *, display: Display) -> RunResult:
     if not checkpoints:
         raise ValueError(f"{run.path} has no checkpoint to continue from; start it again under a new name with --run.")
     newest = checkpoints[-1]
-    data = Data(Path(config.data))
+    data = Data(run.path.resolve() / config.data)
     training = _Run(run, config, data, load_model(newest), display, None)
     progress = load_checkpoint(training.engine, newest)
     saved = json.loads((newest / "ensue.json").read_text(encoding="utf-8"))["tokenizer"]

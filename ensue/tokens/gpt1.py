@@ -116,9 +116,8 @@ class Gpt1Tokenizer:
             if pair not in self._ranks:
                 break
             symbols = _joined(symbols, pair)
-        # spaCy leaves the space after a newline on the same word; the release has one token for both. Elsewhere a
-        # symbol that holds a space falls apart into symbols that are not in the vocabulary.
-        return [NEWLINE] if symbols == ["\n", " " + GPT1_SUFFIX] else " ".join(symbols).split(" ")
+        # spaCy leaves the space after a newline on the same word; the release has one token for both.
+        return [NEWLINE] if symbols == ["\n", " " + GPT1_SUFFIX] else symbols
 
 
 def standardise(text: str, rules: Gpt1Rules = "release") -> str:

@@ -30,7 +30,7 @@ class StreamDecoder:
         # A tokenizer that is not lossless strips its text, so whitespace waits for something after it.
         text = self._held + text
         whole = text.rstrip()
-        self._held = text[len(whole) :] if whole or self._begun else ""
+        self._held = text[len(whole) :]
         whole = whole if self._begun else whole.lstrip()
         self._begun = self._begun or bool(whole)
         return whole

@@ -135,6 +135,9 @@ def test_a_vocabulary_the_text_cannot_support_is_refused_with_the_largest_it_can
     assert train_byte_level(iter([text]), vocab_size=largest).vocab_size == largest
     with pytest.raises(ValueError, match="at most"):
         train_byte_level(iter([text]), vocab_size=largest + 1)
+    for few, supported in (("xy xy", 258), ("xy z", 257)):  # a merge must be seen twice
+        with pytest.raises(ValueError, match=f"at most {supported},"):
+            train_byte_level(iter([few]), vocab_size=300)
     with pytest.raises(ValueError, match="too small"):
         train_byte_level(iter([text]), vocab_size=256)
     with pytest.raises(ValueError, match="no text"):
