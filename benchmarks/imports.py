@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 from benchmarks.measure import interleaved, machine, median, print_table, spread, write_results
 
 COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
     "import ensue": [sys.executable, "-c", "import ensue"],
-    "ensue --help": [sys.executable, "-m", "ensue.cli", "--help"],
+    "ensue --help": [str(Path(sys.executable).with_name("ensue")), "--help"],
 }
 LIMITS = {"import ensue": 0.3, "ensue --help": 0.5}
 HEAVY = ("torch", "transformers", "pyarrow", "spacy", "numpy")

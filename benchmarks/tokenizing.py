@@ -6,9 +6,12 @@ the text is the documentation inside this Python installation.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ from ensue.tokens.stream import BatchRamp, PackedStream
 
 VOCAB_SIZE = 8192
 PACKAGES = ("tokenizers", "fastokens", "numpy", "pyarrow", "torch")
-MEGABYTES = 16
+MEGABYTES = 8
 PEAK = """
 import sys
 from pathlib import Path
@@ -40,7 +43,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 
 
 def read_documents(arguments: list[str]) -> list[Document]:
-    """The first 16 MB of documents of the folder named on the command line, or of the Python installation."""
+    """The first 8 MB of documents of the folder named on the command line, or of the Python installation."""
     if arguments:
         paths = sorted(Path(arguments[0]).rglob("*.txt"))
         documents = [Document.of(path.read_text(encoding="utf-8"), path.name) for path in paths]
@@ -50,19 +53,37 @@ def read_documents(arguments: list[str]) -> list[Document]:
     return documents[: int(np.searchsorted(sizes, MEGABYTES * 1e6)) + 1]
 
 
-def measure_encoding(documents: list[Document], tokenizer: ByteLevelTokenizer, folder: Path) -> dict[str, list[float]]:
-    """Seconds for all documents, of each way to encode them."""
+def measure_encoding(
+    documents: list[Document], tokenizer: ByteLevelTokenizer, folder: Path
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds, and CPU seconds over all cores, that each way to encode takes for all documents."""
     texts = [document.text for document in documents]
     reference = tokenizer._backend
     expected = [encoding.ids for encoding in reference.encode_batch_fast(texts, add_special_tokens=False)]
     assert all(ids.tolist() == row for ids, row in zip(tokenizer.encode_batch(texts), expected, strict=True))
-    contenders = {
+
+    def first_use() -> None:
+        ByteLevelTokenizer(tokenizer._vocabulary, tokenizer._merges).encode_batch(texts)
+
+    contenders: dict[str, Callable[[], object]] = {
         "ensue encode_batch": lambda: tokenizer.encode_batch(texts),
+        "ensue encode_batch, first use (with its check)": first_use,
         "ensue write_shard (to disk, checksums)": lambda: write_shard(documents, folder, tokenizer=tokenizer),
         "tokenizers encode_batch": lambda: reference.encode_batch(texts, add_special_tokens=False),
         "tokenizers encode_batch_fast": lambda: reference.encode_batch_fast(texts, add_special_tokens=False),
     }
-    return interleaved(contenders, rounds=3)
+    cpu_seconds: dict[str, list[float]] = {name: [] for name in contenders}
+
+    def with_cpu_time(name: str) -> Callable[[], None]:
+        def run() -> None:
+            begun = time.process_time()
+            contenders[name]()
+            cpu_seconds[name].append(time.process_time() - begun)
+
+        return run
+
+    seconds = interleaved({name: with_cpu_time(name) for name in contenders}, rounds=3)
+    return seconds, cpu_seconds
 
 
 def measure_batches(shard: Shard) -> dict[str, list[float]]:
@@ -97,16 +118,18 @@ def main() -> None:
     size = sum(len(document.text.encode()) for document in documents) / 1e6
     tokenizer = train_byte_level((document.text for document in documents), vocab_size=VOCAB_SIZE)
     with tempfile.TemporaryDirectory() as name:
-        seconds = measure_encoding(documents, tokenizer, Path(name) / "shard")
+        seconds, cpu_seconds = measure_encoding(documents, tokenizer, Path(name) / "shard")
         batches = measure_batches(Shard.open(Path(name) / "shard"))
         peaks = measure_memory(documents, tokenizer, Path(name))
-    base = median(seconds["tokenizers encode_batch_fast"])
+    base, cpu_base = (median(times["tokenizers encode_batch_fast"]) for times in (seconds, cpu_seconds))
     encoding = {
         way: {
             "median_s": median(times),
             "spread_s": spread(times),
             "mb_per_s": round(size / median(times), 1),
             "times_tokenizers": round(base / median(times), 1),
+            "cpu_s": median(cpu_seconds[way]),
+            "times_tokenizers_by_cpu": round(cpu_base / median(cpu_seconds[way]), 1),
         }
         for way, times in seconds.items()
     }
@@ -114,6 +137,7 @@ def main() -> None:
     print_table([["batch", "ms"], *[[shape, median(times)] for shape, times in batches.items()]])
     print_table([["write_shard of", "peak MB"], *peaks.items()])
     results = {
+        "load_average": os.getloadavg()[0],
         "machine": machine(*PACKAGES),
         "text": sys.argv[1] if sys.argv[1:] else "documentation of this Python installation",
         "documents": len(documents),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -92,7 +93,9 @@ class Prepare:
 class TokenizerTrain:
     """Train a byte-level BPE tokenizer on files and folders of text.
 
-    ensue tokenizer train books/ --out tokenizers/books --vocab 8192
+    `ensue prepare` and `ensue train` take its folder as --tokenizer.
+
+      ensue tokenizer train books/ --out tokenizers/books --vocab 8192
     """
 
     text: Positional[tuple[Path, ...]]
@@ -113,7 +116,9 @@ class TokenizerTrain:
 class TokenizerShow:
     """Show how a tokenizer cuts a text: each token and its id.
 
-    ensue tokenizer show runs/demo --text "To be, or not to be" --json
+    PATH is a tokenizer's folder, or any model with its tokenizer.
+
+      ensue tokenizer show runs/demo --text "To be, or not to be" --json
     """
 
     path: Positional[Path]
@@ -171,6 +176,7 @@ class Train:
                 raise ValueError("--resume continues a run as it is; give nothing else: ensue train --resume RUN")
             resume(self.resume, display=Display())
             return
+        _refuse_misspelt(changes)
         if not self.text:
             raise ValueError("say what to train on: ensue train TEXT --run runs/mine --minutes 10")
         if self.run is None:
@@ -255,8 +261,10 @@ class Generate:
 class Info:
     """Size and shape of a model or a preset; without a name, the table of presets.
 
-    ensue info gpt3-175b
-    ensue info runs/demo --json
+    No weights are read.
+
+      ensue info gpt3-175b
+      ensue info runs/demo --json
     """
 
     path: Positional[str | None] = None
@@ -299,8 +307,10 @@ class Convert:
 class Tokenizer:
     """Train a tokenizer, or see how one cuts a text.
 
-    ensue tokenizer train books/ --out tokenizers/books --vocab 8192
-    ensue tokenizer show runs/demo --text "To be, or not to be"
+    Each action shows its options: ensue tokenizer train --help
+
+      ensue tokenizer train books/ --out tokenizers/books --vocab 8192
+      ensue tokenizer show runs/demo --text "To be, or not to be"
     """
 
     action: (
@@ -339,7 +349,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = given[0]
     if name not in VERBS:
         return _complain(f"there is no verb {name!r}{suggest(name, VERBS)}\nSee: ensue --help", 2)
-    verb, unknown = tyro.cli(VERBS[name], prog=f"ensue {name}", args=given[1:], return_unknown_args=True)
+    verb, unknown = tyro.cli(
+        VERBS[name], prog=f"ensue {name}", args=given[1:], return_unknown_args=True, config=(tyro.conf.OmitArgPrefixes,)
+    )
     try:
         if isinstance(verb, Train):
             verb.start(_changes(unknown))
@@ -389,6 +401,17 @@ def _changes(unknown: Sequence[str]) -> dict[str, str]:
             value = rest.pop(0)
         changes[name] = value
     return changes
+
+
+def _refuse_misspelt(changes: Iterable[str]) -> None:
+    """Raise ValueError for a name that is no field of a run but nearly an option of `ensue train`."""
+    from ensue.recipes.run_config import is_field
+
+    own = [field.name for field in fields(Train)]
+    for name in changes:
+        close = difflib.get_close_matches(name, own, n=1)
+        if close and not is_field(name):
+            raise ValueError(f"there is no option --{name}; did you mean '--{close[0]}'?")
 
 
 def _refuse(unknown: Sequence[str], verb: Any) -> None:

@@ -14,8 +14,11 @@ from torch import Tensor
 
 # Legend: N rows (tokens), W width, V vocabulary.
 
-CHUNK_BYTES = 32 << 20
-"""Size of one chunk's fp32 logits: large enough for full-speed products, small beside the weights."""
+CHUNK_BYTES = 8 << 20
+"""Size of one chunk's fp32 logits: small enough to stay in a CPU's cache between the passes over it."""
+
+FEWEST_ROWS = 128
+"""Rows of a chunk at least, whatever the vocabulary: thinner products are slow."""
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -53,19 +56,20 @@ class _LinearCrossEntropy(torch.autograd.Function):
             hidden_gradient = torch.empty_like(hidden) if need_hidden else None
             weight_gradient = torch.zeros_like(weight) if need_weight else None
             total = torch.zeros((), dtype=exact, device=hidden.device)
-            rows = max(1, CHUNK_BYTES // (matrix.shape[0] * exact.itemsize))
+            rows = max(FEWEST_ROWS, CHUNK_BYTES // (matrix.shape[0] * exact.itemsize))
+            room = torch.empty(min(rows, hidden.shape[0]), matrix.shape[0], dtype=compute, device=hidden.device)
+            equal = bool((weights == 1).all())
             for start in range(0, hidden.shape[0], rows):
                 part = slice(start, start + rows)
                 states = hidden[part].to(compute)  # (n, W)
-                logits = (states @ matrix.t()).to(exact)  # (n, V)
-                log_sum = logits.logsumexp(-1)
-                picked = logits.gather(1, targets[part, None]).squeeze(1)
-                total += ((log_sum - picked) * weights[part]).sum()
+                logits = torch.mm(states, matrix.t(), out=room[: states.shape[0]]).to(exact)  # (n, V)
+                logs = torch.log_softmax(logits, -1, out=logits)
+                total -= (logs.gather(1, targets[part, None]).squeeze(1) * weights[part]).sum()
                 if not (need_hidden or need_weight):
                     continue
-                gradient = logits.sub_(log_sum[:, None]).exp_()  # softmax, in place
+                gradient = logs.exp_()  # softmax - one hot, in place
                 gradient.scatter_add_(1, targets[part, None], gradient.new_full((gradient.shape[0], 1), -1.0))
-                gradient = gradient.mul_(weights[part, None]).to(compute)
+                gradient = (gradient if equal else gradient.mul_(weights[part, None])).to(compute)
                 if hidden_gradient is not None:
                     hidden_gradient[part] = (gradient @ matrix).to(hidden.dtype)
                 if weight_gradient is not None:

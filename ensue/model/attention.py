@@ -13,7 +13,7 @@ from ensue.model.cache import Cache
 from ensue.model.config import GPTConfig
 from ensue.model.norm import make_norm
 from ensue.model.patterns import Dense, Pattern
-from ensue.model.rotary import rotate
+from ensue.model.rotary import Rotation, rotate
 
 # Legend: B rows, T queries, S keys, H heads, D head width, W width.
 
@@ -37,8 +37,6 @@ class Attention(nn.Module):
         self.scale = config.attention_scale if config.attention_scale is not None else config.head_width**-0.5
         self.pattern = config.pattern(layer)
         self.dropout = config.attention_dropout
-        self.rotary = config.positions == "rotary"
-        self.rotary_base = config.rotary_base
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=config.qkv_bias)
         self.out = nn.Linear(config.width, config.width, bias=config.bias)
         self.query_norm = make_norm(config, config.head_width) if config.qk_norm else None
@@ -48,7 +46,7 @@ class Attention(nn.Module):
         self,
         x: Tensor,
         *,
-        positions: Tensor,
+        rotation: Rotation | None,
         mask: Tensor | None,
         cache: Cache | None,
         taps: Taps | None,
@@ -60,9 +58,8 @@ class Attention(nn.Module):
         query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))  # (B, H, T, D) each
         if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
-        if self.rotary:
-            query = rotate(query, positions, self.rotary_base)
-            key = rotate(key, positions, self.rotary_base)
+        if rotation is not None:
+            query, key = rotate(query, rotation), rotate(key, rotation)
         query = tap(taps, f"{prefix}.query", query)
         key = tap(taps, f"{prefix}.key", key)
         value = tap(taps, f"{prefix}.value", value)

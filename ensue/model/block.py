@@ -9,6 +9,7 @@ from ensue.model.attention import Attention, Taps, tap
 from ensue.model.cache import Cache
 from ensue.model.config import GPTConfig
 from ensue.model.norm import make_norm
+from ensue.model.rotary import Rotation
 
 # Legend: B rows, T tokens, W width, M hidden width of the MLP.
 
@@ -54,13 +55,13 @@ class Block(nn.Module):
         self.mlp = GatedMLP(config) if config.mlp == "swiglu" else MLP(config)
 
     def forward(
-        self, x: Tensor, *, positions: Tensor, mask: Tensor | None, cache: Cache | None, taps: Taps | None
+        self, x: Tensor, *, rotation: Rotation | None, mask: Tensor | None, cache: Cache | None, taps: Taps | None
     ) -> Tensor:
         """(B, T, W) -> (B, T, W). Taps: input, attention.*, middle, mlp.*, output."""
         x = tap(taps, f"{self.prefix}.input", x)
         attended = self.attention(
             self.attention_norm(x) if self.norm_first else x,
-            positions=positions,
+            rotation=rotation,
             mask=mask,
             cache=cache,
             taps=taps,

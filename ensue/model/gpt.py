@@ -13,6 +13,7 @@ from ensue.model.config import GPTConfig
 from ensue.model.init import initialise
 from ensue.model.norm import make_norm
 from ensue.model.patterns import TwoWay
+from ensue.model.rotary import rotation_of
 
 # Legend: B rows, T new tokens, S tokens held in all, W width, V vocabulary.
 
@@ -81,13 +82,15 @@ class GPT(nn.Module):
         if self.training and self.config.embedding_dropout:
             x = F.dropout(x, self.config.embedding_dropout)
         x = tap(taps, "embedding", x)
+        rotary = self.config.positions == "rotary"
+        rotation = rotation_of(positions, self.config.head_width, self.config.rotary_base) if rotary else None
         masks = {
             pattern: visibility(pattern, heads=self.config.heads, positions=positions, held=held, segments=segments)
             for pattern in set(self.config.patterns)
         }
         for layer, block in enumerate(self.blocks):
             mask = masks[self.config.pattern(layer)]
-            x = block(x, positions=positions, mask=mask, cache=cache, taps=taps)
+            x = block(x, rotation=rotation, mask=mask, cache=cache, taps=taps)
         if cache is not None:
             cache.advance(tokens.shape[1])
         if self.final_norm is not None:

@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from ensue.model.config import GPTConfig
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + epsilon) x gain over the last dimension (Zhang and Sennrich 2019), without a bias.
+
+    Its gradient is written out, which on a CPU is several times faster than autograd through the same formula;
+    `torch.nn.functional.rms_norm` is the slow twin.
+    """
+
+    def __init__(self, width: int, epsilon: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.epsilon = epsilon
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed: Tensor = _RMSNorm.apply(x, self.weight, self.epsilon)  # type: ignore[no-untyped-call]
+        return normed
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, epsilon: float) -> Tensor:
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        inverse = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        ctx.save_for_backward(x, gain, inverse)
+        normed: Tensor = (x * inverse).mul_(gain)
+        return normed
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        x, gain, inverse = ctx.saved_tensors
+        normed = x * inverse
+        gain_gradient = (outer[0] * normed).flatten(0, -2).sum(0)
+        gradient = outer[0] * gain
+        share = torch.linalg.vecdot(gradient, normed).unsqueeze(-1).div_(x.shape[-1])
+        return gradient.addcmul_(normed, share, value=-1).mul_(inverse), gain_gradient, None
 
 
 def make_norm(config: GPTConfig, width: int) -> nn.Module:
     """The config's normalisation over the last `width` values; LayerNorm keeps its bias, as all three papers do."""
     if config.norm == "rms":
-        return nn.RMSNorm(width, eps=config.norm_epsilon)
+        return RMSNorm(width, config.norm_epsilon)
     return nn.LayerNorm(width, eps=config.norm_epsilon)

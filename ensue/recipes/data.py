@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -83,7 +84,12 @@ def prepare_files(
     with folder_aside(out) as aside:
         skipped = SkipReport(aside / "skipped.jsonl")
         with display.bar("reading", total, "bytes") as bar:
-            write_documents(read_documents(texts, skipped=skipped, on_bytes=bar.advance), aside / "documents")
+            documents = read_documents(texts, skipped=skipped, on_bytes=bar.advance)
+            first = next(documents, None)
+            if first is None:
+                names = ", ".join(map(str, texts))
+                raise ValueError(f"there is no text in {names}: nothing in it could be read.\n{skipped.summary()}")
+            write_documents(chain([first], documents), aside / "documents")
         if skipped.count:
             display.say(skipped.summary())
         plan = plan_held_out(corpus_columns(aside / "documents"), seed=seed)
@@ -135,8 +141,6 @@ def _finish(
 ) -> None:
     """Tokenizer, shards and facts, from the documents already written to `folder`."""
     sizes = [size for _, _, size in corpus_columns(folder / "documents")]
-    if not sizes:
-        raise ValueError("there is no text to train on: every document was skipped or empty. " + skipped.summary())
 
     def part(wanted: Part) -> Iterator[Document]:
         for document in read_corpus(folder / "documents"):
@@ -185,4 +189,4 @@ def _train_tokenizer(documents: Iterator[Document], total: int, vocab: int | Non
 
 def refuse_existing(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} already exists; give --out a new name, or remove it first.")
+        raise ValueError(f"{out} already exists; choose a new name, or remove it first.")

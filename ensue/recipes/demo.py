@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import math
 import shutil
 import time
 from dataclasses import replace
@@ -10,14 +11,19 @@ from pathlib import Path
 
 from ensue.core.run import RunFolder
 from ensue.recipes.data import Data, prepare_documents, prepare_files
-from ensue.recipes.dial import choose_by_minutes
+from ensue.recipes.dial import choose_by_minutes, products_per_second
 from ensue.recipes.display import Display
 from ensue.recipes.start import data_reference, explain
 from ensue.recipes.training import RunResult, start_run
-from ensue.text.python_docs import LIBRARIES, documentation_held_out, python_documentation
+from ensue.text.python_docs import documentation_held_out, python_documentation
 
 PROMPTS = ("Return the", "This function", "If the argument is", "The default value")
 CONTINUATIONS = 4
+
+MEGABYTES = {"python": 2.1, "numpy": 1.4, "networkx": 1.8, "sympy": 3.8, "torch": 6.1}
+"""Documentation of each library, about; the nearest to plain English first. It only decides how many are read."""
+
+BYTES_PER_TOKEN = 3.3
 
 
 def run_demo(run_path: Path, *, minutes: float, text: Path | None, seed: int, display: Display) -> None:
@@ -33,7 +39,7 @@ def run_demo(run_path: Path, *, minutes: float, text: Path | None, seed: int, di
     data_path = (run_path / "data").resolve()
     display.heading("1. text")
     if text is None:
-        data = _documentation(data_path, display)
+        data = _documentation(data_path, minutes, display)
     else:
         data = prepare_files([text], data_path, vocab=None, tokenizer=None, seed=seed, display=display)
     _say_data(data, display)
@@ -60,14 +66,32 @@ def run_demo(run_path: Path, *, minutes: float, text: Path | None, seed: int, di
 MARK = ".demo"
 
 
+def useful_bytes(seconds: float, flops_per_second: float) -> float:
+    """Bytes of text that training for so long can make use of: tokens rise with the square root of the work done, about
+    1.7 million for 10^13 FLOPs at the sizes the dial chooses (docs/demo.md)."""
+    return BYTES_PER_TOKEN * math.sqrt(0.6 * flops_per_second * seconds / 4)
+
+
+def libraries_for(wanted: float) -> tuple[str, ...]:
+    """The first libraries that together hold `wanted` bytes; at least the standard library and numpy."""
+    names = list(MEGABYTES)
+    for count in range(2, len(names)):
+        if sum(MEGABYTES[name] for name in names[:count]) * 1e6 >= wanted:
+            return tuple(names[:count])
+    return tuple(names)
+
+
 def _make_room(path: Path) -> None:
     """Remove an earlier demo at `path`; anything else that is there is left to `RunFolder.create` to refuse."""
     if (path / MARK).is_file():
         shutil.rmtree(path)
 
 
-def _documentation(out: Path, display: Display) -> Data:
-    display.say(f"the documentation inside this Python installation: {', '.join(LIBRARIES)}")
+def _documentation(out: Path, minutes: float, display: Display) -> Data:
+    libraries = libraries_for(useful_bytes(minutes * 60, products_per_second()))
+    display.say(f"the documentation inside this Python installation: {', '.join(libraries)}")
+    if len(libraries) < len(MEGABYTES):
+        display.say("(as much as these minutes can use on this machine; more minutes read more libraries)", style="dim")
     with display.bar("reading source files", 0, "files") as bar:
         done = 0
 
@@ -77,10 +101,10 @@ def _documentation(out: Path, display: Display) -> Data:
             bar.advance(read - done)
             done = read
 
-        documents = python_documentation(on_file=count)
+        documents = python_documentation(libraries=libraries, on_file=count)
     train, held_out = documentation_held_out(documents)
-    libraries = len({document.meta["library"] for document in held_out})
-    reason = f"held out: {libraries} whole libraries, of which training sees nothing"
+    names = len({document.meta["library"] for document in held_out})
+    reason = f"held out: {names} whole libraries, of which training sees nothing"
     return prepare_documents(train, held_out, out, vocab=None, held_out_reason=reason, display=display)
 
 
@@ -94,7 +118,7 @@ def _say_data(data: Data, display: Display) -> None:
 
 def _compare(data: Data, result: RunResult, display: Display) -> None:
     """Bits per byte of the model beside xz -9 on the same held-out bytes."""
-    packed = xz_bits_per_byte(_held_out_texts(data))
+    packed = xz_bits_per_byte(_held_out_texts(data, result.held_out.tokens))
     model = result.held_out.bits_per_byte
     display.say(f"this model  {model:.3f} bits per byte\nxz -9       {packed:.3f} bits per byte")
     verdict = f"{100 * (1 - model / packed):.0f}% fewer bits than xz" if model < packed else "xz is still ahead"
@@ -107,15 +131,15 @@ def xz_bits_per_byte(texts: list[str]) -> float:
     return 8 * len(lzma.compress(raw, preset=9)) / max(1, len(raw))
 
 
-def _held_out_texts(data: Data) -> list[str]:
-    """The held-out documents' texts, decoded from their tokens: exactly what the model was scored on."""
+def _held_out_texts(data: Data, tokens: int) -> list[str]:
+    """The texts of the held-out documents within the first `tokens`, decoded: exactly what the model was scored on."""
     shard = data.held_out
-    spans = shard.spans(range(shard.count))
+    spans = [span for span in shard.spans(range(shard.count)) if span.stop <= tokens]
     return [data.tokenizer.decode(shard.tokens[span.start : span.stop - 1].tolist()) for span in spans]
 
 
 def _write(run: RunFolder, data: Data, result: RunResult, documentation: bool, display: Display) -> None:
-    prompts = list(PROMPTS) if documentation else _openings(_held_out_texts(data))
+    prompts = list(PROMPTS) if documentation else _openings(_held_out_texts(data, result.held_out.tokens))
     written = result.lm.generate(prompts, max_new_tokens=70, temperature=0.7, top_p=0.9, seed=1)
     pieces = []
     for prompt, text in zip(prompts, written, strict=True):

@@ -16,21 +16,40 @@ from ensue.model.gpt import GPT
 from ensue.recipes.data import Data
 from ensue.recipes.papers import RECIPES, rows_that_fit
 from ensue.recipes.run_config import RunConfig, with_changes
+from ensue.recipes.warm_start import LARGEST_VOCABULARY
 from ensue.tokens.batch import Batch
 from ensue.tokens.stream import BatchRamp
 from ensue.train.optimizer import Optimizer
 
-LADDER = ((2, 64), (3, 128), (4, 192), (6, 256), (6, 384), (8, 512), (12, 768), (24, 1024), (36, 1280), (48, 1600))
+LADDER = ((2, 64), (2, 128), (3, 192), (4, 256), (6, 384), (8, 512), (12, 768), (24, 1024), (36, 1280), (48, 1600))
 """Layers and width of the sizes to choose from; each about two to four times the work of the one before."""
 
-TRIAL_TOKENS = 4096
-EXPONENTS = {"parameters": 0.34, "tokens": 0.36}
-SCALES = {"parameters": 410.0, "tokens": 2000.0}
+HEAD_WIDTH = 128
+TRIAL_TOKENS = 2048
+TRIAL_STEPS = 4
+FEWEST_TOKENS = 1024
+"""Tokens a step at least: below it the products are too thin for the machine."""
+
+WARM_START = 30
+"""Passes over the bigram counts: the loss there has settled by then (docs/demo.md)."""
+
+SIZE_EXPONENT, TOKEN_EXPONENT = 0.36, 0.32
+SIZE_SCALE, TOKEN_SCALE = 37.0, 62.0
+"""Of `expected_loss`; the scales from runs of 10^12 to 10^13 FLOPs (docs/demo.md), the exponents near Chinchilla's."""
+
 REPEATS_WORTH = 15.0
 """Muennighoff et al. (2023), equation 5: D tokens repeated r times more are worth D (1 + R (1 - exp(-r / R)))."""
 
 EVALUATION_SHARE = 0.03
-"""Part of the time that held-out readings along the way may take."""
+FINAL_SHARE = 0.04
+"""Parts of the time that held-out readings along the way, and the last one, may take."""
+
+FORWARD_SPEED = 3.0
+"""Tokens scored in the time that one is trained on."""
+
+LEARNING_RATE, LARGEST_RATE = 1e-3, 3e-3
+"""Of embeddings and head, at `FEWEST_TOKENS` a step, rising with the square root of the batch; three times as much
+loses what the warm start gave (docs/demo.md)."""
 
 
 @dataclass(frozen=True)
@@ -47,48 +66,56 @@ def choose_by_minutes(
     data: Data, recipe: str, *, minutes: float, deadline: float, seed: int, changes: Mapping[str, str]
 ) -> RunConfig:
     """The run that should reach the lowest loss by `deadline` (in `time.monotonic()` seconds), with its reasons."""
-    seconds = max(deadline - time.monotonic(), 0.3 * minutes * 60)
     context = _context(data, minutes)
+    seconds = max(deadline - time.monotonic(), 0.3 * minutes * 60)
     tried = _try_sizes(data, recipe, context=context, seconds=seconds, changes=changes)
     best = min(tried, key=lambda candidate: candidate.loss)
     batch = _batch(best.tokens, context)
     steps = max(10, round(best.tokens / (batch * context)))
-    base = RECIPES[recipe].train(best.model, data.facts.train_tokens, steps)
+    warm = recipe == "modern" and data.tokenizer.vocab_size <= LARGEST_VOCABULARY
     config = replace(
-        base,
+        RECIPES[recipe].train(best.model, data.facts.train_tokens, steps),
         seed=seed,
         minutes=minutes,
         batch=BatchRamp(max(1, batch // 4), batch, steps // 20) if recipe == "gpt3" else BatchRamp(batch, batch),
         micro_batch=min(batch, rows_that_fit(best.model)),
         evaluate_every=max(1, steps // 10),
-        evaluate_tokens=max(4096, int(best.tokens * EVALUATION_SHARE / 10 * 3)),
+        evaluate_tokens=int(EVALUATION_SHARE * FORWARD_SPEED * best.tokens / 10),
+        final_tokens=max(16_384, int(FINAL_SHARE * FORWARD_SPEED * best.tokens / 2)),
         save_every=max(1, steps // 5),
         sample_every=0 if minutes <= 10 else max(1, steps // 5),
+        warm_start=WARM_START if warm else 0,
         reasons=_reasons(best, tried, data, seconds=seconds, batch=batch, steps=steps),
     )
+    if recipe == "modern":
+        lr = LEARNING_RATE * math.sqrt(batch * context / FEWEST_TOKENS)
+        config = replace(config, optimizer=replace(config.optimizer, lr=min(LARGEST_RATE, lr)))
     return with_changes(config, changes)
 
 
 def expected_loss(parameters: float, tokens: float, epoch_tokens: float) -> float:
     """Nats a token above the irreducible, in the form of Chinchilla (Hoffmann et al. 2022, equation 2), with repeated
-    tokens worth less. Only differences matter here: it ranks sizes, it does not forecast."""
+    tokens worth less. `parameters` are the blocks'. It ranks sizes by differences; it does not forecast."""
     repeats = max(0.0, tokens / epoch_tokens - 1)
     worth = min(tokens, epoch_tokens) * (1 + REPEATS_WORTH * (1 - math.exp(-repeats / REPEATS_WORTH)))
-    by_size = SCALES["parameters"] / parameters ** EXPONENTS["parameters"]
-    return float(by_size + SCALES["tokens"] / worth ** EXPONENTS["tokens"])
+    return SIZE_SCALE / math.pow(parameters, SIZE_EXPONENT) + TOKEN_SCALE / math.pow(worth, TOKEN_EXPONENT)
 
 
 def _try_sizes(data: Data, recipe: str, *, context: int, seconds: float, changes: Mapping[str, str]) -> list[Candidate]:
     """Time sizes from small to large until the expected loss gets worse."""
     tried: list[Candidate] = []
     for layers, width in LADDER:
+        heads = max(1, width // HEAD_WIDTH)
         model = RECIPES[recipe].architecture(
-            layers=layers, width=width, heads=max(1, width // 64), context=context, vocab=data.tokenizer.vocab_size
+            layers=layers, width=width, heads=heads, context=context, vocab=data.tokenizer.vocab_size
         )
+        if recipe == "modern":
+            model = replace(model, tied=False)  # a bigram table is not symmetric, and the head starts from one
         config = with_changes(RECIPES[recipe].train(model, data.facts.train_tokens, 1), changes)
         speed = tokens_per_second(config)
         tokens = speed * seconds
-        loss = expected_loss(config.model.matrix_parameters, tokens, data.facts.train_tokens)
+        blocks = config.model.matrix_parameters - config.model.vocab * config.model.width
+        loss = expected_loss(blocks, tokens, data.facts.train_tokens)
         tried.append(Candidate(config.model, speed, tokens, loss))
         if len(tried) > 1 and tried[-1].loss > tried[-2].loss:
             break
@@ -107,7 +134,7 @@ def tokens_per_second(config: RunConfig) -> float:
     tokens = torch.randint(config.model.vocab, (rows, config.model.context), device=device)
     batch = Batch(tokens, tokens, torch.ones(tokens.shape, device=device))
     readings = []
-    for _ in range(4):
+    for _ in range(TRIAL_STEPS):
         start = time.perf_counter()
         optimizer.zero_grad()
         with autocast(device, precision):
@@ -115,7 +142,20 @@ def tokens_per_second(config: RunConfig) -> float:
         total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         readings.append(time.perf_counter() - start)
-    return tokens.numel() / float(sorted(readings[1:])[1])
+    return tokens.numel() / float(sorted(readings[1:])[(TRIAL_STEPS - 1) // 2])
+
+
+def products_per_second() -> float:
+    """FLOPs a second of plain matrix products here, in the precision that training would choose."""
+    device = choose_device()
+    dtype = torch.bfloat16 if choose_precision("auto", device) == "bf16" else torch.float32
+    a = torch.ones(1024, 1024, device=device, dtype=dtype)
+    readings = []
+    for _ in range(5):
+        start = time.perf_counter()
+        float((a @ a)[0, 0])
+        readings.append(time.perf_counter() - start)
+    return 2 * 1024**3 / float(sorted(readings)[2])
 
 
 def _context(data: Data, minutes: float) -> int:
@@ -129,8 +169,7 @@ def _context(data: Data, minutes: float) -> int:
 
 def _batch(tokens: float, context: int) -> int:
     """Sequences a step: small enough for a thousand steps where there are few tokens, at most 131,072 tokens."""
-    wanted = tokens / 1000
-    size = int(2 ** round(math.log2(min(131_072, max(2048, wanted)))))
+    size = int(2 ** round(math.log2(min(131_072, max(FEWEST_TOKENS, tokens / 1000)))))
     return max(1, size // context)
 
 

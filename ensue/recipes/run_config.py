@@ -17,7 +17,10 @@ from ensue.train.schedule import Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """A resolved run. Periods are in steps, 0 for never; `batch` counts sequences of the model's context."""
+    """A resolved run. Periods are in steps, 0 for never; `batch` counts sequences of the model's context.
+
+    `warm_start` is how often embeddings and head are fitted to the corpus's bigram counts before the first step.
+    """
 
     model: GPTConfig
     optimizer: OptimizerConfig
@@ -25,6 +28,7 @@ class RunConfig:
     batch: BatchRamp
     micro_batch: int
     data: str
+    warm_start: int = 0
     recipe: str = "auto"
     minutes: float | None = None
     separate_documents: bool = False
@@ -34,6 +38,7 @@ class RunConfig:
     seed: int = 0
     evaluate_every: int = 200
     evaluate_tokens: int = 65_536
+    final_tokens: int = 1_000_000
     save_every: int = 500
     keep_checkpoints: int = 2
     sample_every: int = 0
@@ -62,7 +67,22 @@ def with_changes(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
         for parent in parents:
             part = part[parent]
         part[last] = _value(text)
-    return from_dict(RunConfig, data)
+    changed = from_dict(RunConfig, data)
+    said = any(name.replace("-", "_").split(".")[-1] == "mlp_width" for name in changes)
+    return changed if said else replace(changed, model=_scaled_mlp(changed.model, config.model))
+
+
+def is_field(name: str) -> bool:
+    """Whether `with_changes` knows this name."""
+    parts = (RunConfig, GPTConfig, OptimizerConfig, Schedule, BatchRamp)
+    return name.replace("-", "_").split(".")[-1] in {entry.name for part in parts for entry in fields(part)}
+
+
+def _scaled_mlp(model: GPTConfig, before: GPTConfig) -> GPTConfig:
+    """An MLP width that was derived from the model's width follows it, in multiples of 32."""
+    if model.mlp_width is None or model.width == before.width:
+        return model
+    return replace(model, mlp_width=-(-model.mlp_width * model.width // before.width // 32) * 32)
 
 
 def _paths(config: Any, prefix: str = "") -> list[str]:

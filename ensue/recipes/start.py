@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from ensue.core.device import choose_device
 from ensue.core.run import RunFolder
 from ensue.model.presets import preset
 from ensue.recipes.data import Data, is_data, prepare_files
-from ensue.recipes.dial import choose_by_minutes
+from ensue.recipes.dial import FINAL_SHARE, choose_by_minutes
 from ensue.recipes.display import Display
 from ensue.recipes.papers import RECIPES
 from ensue.recipes.run_config import RunConfig, with_changes
@@ -20,6 +21,8 @@ from ensue.recipes.training import RunResult, resume_run, start_run
 from ensue.tokens.tokenizer import load_tokenizer
 
 DEFAULT_MINUTES = 30.0
+UNKNOWN_LENGTH = 1_000_000
+"""Steps to check options against before the run's own number is known."""
 
 
 def start(
@@ -42,16 +45,20 @@ def start(
         raise ValueError("--minutes chooses the number of steps and --steps says it; give only one of the two.")
     if minutes is not None and minutes <= 0:
         raise ValueError(f"--minutes {minutes} is no time to train; try --minutes 3.")
+    if steps is not None and steps < 1:
+        raise ValueError(f"--steps {steps} is no step at all; try --steps 1000.")
     if minutes is None and steps is None and recipe == "auto" and preset_name is None:
         minutes = DEFAULT_MINUTES
         display.say(f"neither --minutes nor --steps was given: taking {minutes:g} minutes")
     if preset_name is not None:
         preset(preset_name)
     recipe = "modern" if recipe == "auto" else recipe
-    with_changes(RECIPES[recipe].train(preset(preset_name or RECIPES[recipe].preset), 1, steps), changes)
+    wanted = preset(preset_name or RECIPES[recipe].preset)
+    trial = with_changes(RECIPES[recipe].train(wanted, 1, steps or UNKNOWN_LENGTH), changes)
+    choose_device(trial.device)
     run = RunFolder.create(run_path)
-    deadline = None if minutes is None else began + minutes * 60
-    with _removed_on_failure(run_path):
+    deadline = None if minutes is None else began + (1 - FINAL_SHARE) * minutes * 60
+    with _removed_unless_begun(run):
         data = _data(texts, run_path, seed=seed, vocab=vocab, tokenizer=tokenizer, display=display)
         config = _config(
             data,
@@ -63,9 +70,11 @@ def start(
             seed=seed,
             changes=changes,
         )
-    config = replace(config, data=data_reference(data, run_path))
-    explain(config, display)
-    report(start_run(run, config, display=display, deadline=deadline), run_path, display)
+        _check_length(data, config)
+        config = replace(config, data=data_reference(data, run_path))
+        explain(config, display)
+        result = start_run(run, config, display=display, deadline=deadline)
+    report(result, run_path, display)
 
 
 def resume(run_path: Path, *, display: Display) -> None:
@@ -80,13 +89,23 @@ def data_reference(data: Data, run_path: Path) -> str:
 
 
 @contextmanager
-def _removed_on_failure(run_path: Path) -> Iterator[None]:
-    """A run that never began leaves no folder behind, so that the corrected command can use its name."""
+def _removed_unless_begun(run: RunFolder) -> Iterator[None]:
+    """A run that fails before its first checkpoint leaves no folder, so that the corrected command can use its name."""
     try:
         yield
     except BaseException:
-        shutil.rmtree(run_path, ignore_errors=True)
+        if not run.checkpoints():
+            shutil.rmtree(run.path, ignore_errors=True)
         raise
+
+
+def _check_length(data: Data, config: RunConfig) -> None:
+    tokens, context = len(data.train.tokens), config.model.context
+    if tokens < context:
+        raise ValueError(
+            f"the text makes {tokens:,} training tokens, less than one context of {context:,}; "
+            f"give more text, or type --context {1 << (tokens.bit_length() - 1)}"
+        )
 
 
 def explain(config: RunConfig, display: Display) -> None:

@@ -6,7 +6,7 @@ import json
 import platform
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -26,6 +26,7 @@ from ensue.recipes.failure import RunFailed
 from ensue.recipes.held_out import HeldOutLoss, held_out_loss
 from ensue.recipes.pictures import draw_loss
 from ensue.recipes.run_config import RunConfig
+from ensue.recipes.warm_start import warm_start
 from ensue.tokens.stream import PackedStream
 from ensue.train.checkpoint import load_checkpoint, save_checkpoint
 from ensue.train.engine import Diverged, Engine, Step
@@ -47,11 +48,20 @@ class RunResult:
 
 def start_run(run: RunFolder, config: RunConfig, *, display: Display, deadline: float | None = None) -> RunResult:
     """Train as `config` says, from a fresh model. `deadline` is in `time.monotonic()` seconds."""
+    # "auto" is measured, and a busy machine may measure otherwise when the run is continued.
+    precision = choose_precision(config.precision, choose_device(config.device))
+    config = replace(config, precision=precision, optimizer=replace(config.optimizer, muon_precision=precision))
     run.write_config(
         {"config": to_dict(config), "versions": _versions(), "revision": _revision(), "hardware": _hardware()}
     )
+    data = Data(run.path.resolve() / config.data)
     model = GPT.build(config.model, config.seed)
-    return _Run(run, config, Data(run.path.resolve() / config.data), model, display, deadline).train(start=0)
+    if config.warm_start:
+        loss = warm_start(model, data.train, steps=config.warm_start, seed=config.seed, display=display)
+        display.say(
+            f"embeddings and head start at the corpus's bigrams: {loss:.3f} nats a token before any block learns"
+        )
+    return _Run(run, config, data, model, display, deadline).train(start=0)
 
 
 def resume_run(run: RunFolder, *, display: Display) -> RunResult:
@@ -106,7 +116,7 @@ class _Run:
             seed=config.seed,
         )
         self.bar: TrainingBar | None = None
-        self.began = time.monotonic()
+        self.began = self.fitted = time.monotonic()
         self.began_at = 0
         self.mean_loss = self.mean_speed = 0.0
         self.tokens_before = 0
@@ -114,7 +124,8 @@ class _Run:
     def train(self, *, start: int) -> RunResult:
         """Run the steps from `start` on. Raises RunFailed where the run ends early."""
         config = self.config
-        self.began, self.began_at, self.tokens_before = time.monotonic(), start, self.engine.tokens
+        self.began = self.fitted = time.monotonic()
+        self.began_at, self.tokens_before = start, self.engine.tokens
         hooks = [
             Hook(1, self._log),
             Hook(1 if self.deadline is not None else 0, self._keep_pace),
@@ -125,6 +136,8 @@ class _Run:
         with stop_on_signals() as stop:
             if start == 0:
                 self._save_at(0)
+            elif self._lacks_reading(start):
+                self._evaluate_at(start)
             with self.display.training(self.engine.schedule.steps) as self.bar:
                 self._run_all(start, hooks, stop)
             if stop.reason is not None:
@@ -171,12 +184,13 @@ class _Run:
         return (time.monotonic() - self.began) / max(1, index - self.began_at)
 
     def _keep_pace(self, step: Step) -> None:
-        """Fit the schedule's end to the time left, at the speed seen so far, in whole-run and rising precision."""
+        """Fit the schedule's end to the time left, at the speed seen so far, about fifty times in a run."""
         assert self.deadline is not None
-        schedule = self.engine.schedule
-        if step.index % max(1, schedule.steps // 50) or step.index >= schedule.steps:
+        schedule, now = self.engine.schedule, time.monotonic()
+        if now - self.fitted < (self.deadline - self.began) / 50 or step.index >= schedule.steps:
             return
-        left = max(0.0, self.deadline - time.monotonic())
+        self.fitted = now
+        left = max(0.0, self.deadline - now)
         steps = step.index + max(1, round(left / self._seconds_per_step(step.index)))
         if abs(steps - schedule.steps) > 0.005 * schedule.steps:
             self.engine.schedule = schedule.refitted(step.index, steps)
@@ -197,9 +211,18 @@ class _Run:
         (folder / "ensue.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
     def _evaluate(self, step: Step) -> None:
+        self._evaluate_at(step.index)
+
+    def _evaluate_at(self, step: int) -> None:
         loss = self._held_out(self.config.evaluate_tokens)
-        self.run.log({"step": step.index, "val_loss": loss.nats, "val_bits_per_byte": loss.bits_per_byte})
-        self.display.say(f"step {step.index:,}: held-out loss {loss.nats:.3f}, {loss.bits_per_byte:.3f} bits per byte")
+        self.run.log({"step": step, "val_loss": loss.nats, "val_bits_per_byte": loss.bits_per_byte})
+        self.display.say(f"step {step:,}: held-out loss {loss.nats:.3f}, {loss.bits_per_byte:.3f} bits per byte")
+
+    def _lacks_reading(self, step: int) -> bool:
+        """Whether the run was killed after it saved this step, but before it read the held-out loss that was due."""
+        every = self.config.evaluate_every
+        due = every > 0 and step % every == 0
+        return due and not any(row["step"] == step and "val_loss" in row for row in self.run.rows())
 
     def _sample(self, step: Step) -> None:
         pieces = [
@@ -225,11 +248,11 @@ class _Run:
         final = self.run.checkpoints()[-1]
         self.run.set_final(final)
         self.model.eval()
-        loss = self._held_out(None, stride=max(1, self.config.model.context // 2))
+        loss = self._held_out(self.config.final_tokens, stride=max(1, self.config.model.context // 2))
         step = self.engine.schedule.steps
-        self.run.log(
-            {"step": step, "val_loss": loss.nats, "val_bits_per_byte": loss.bits_per_byte, "val_tokens": loss.tokens}
-        )
+        if not any("val_tokens" in row for row in self.run.rows()):  # a finished run that is resumed has it already
+            read = {"val_loss": loss.nats, "val_bits_per_byte": loss.bits_per_byte, "val_tokens": loss.tokens}
+            self.run.log({"step": step, **read})
         draw_loss(self.run.rows(), self.run.path / "plots" / "loss.png", title=self.run.path.name)
         return RunResult(LM(model=self.model, tokenizer=self.data.tokenizer, path=final), loss, final)
 

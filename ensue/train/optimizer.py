@@ -9,7 +9,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ensue.core.device import bf16_is_faster
 from ensue.train.muon import Muon
 
 
@@ -17,7 +16,8 @@ from ensue.train.muon import Muon
 class OptimizerConfig:
     """`adamw` for everything, or `muon` for the blocks' matrices with AdamW for the rest.
 
-    Weight decay is decoupled and spares biases and gains (GPT, 4.1). `muon_lr` is in units of a matrix's own scale.
+    Weight decay is decoupled and spares biases and gains (GPT, 4.1). `muon_lr` is in units of a matrix's own scale;
+    `muon_precision` is its orthogonalisation's, and bf16 serves as well where the processor multiplies it fast.
     """
 
     kind: Literal["adamw", "muon"] = "adamw"
@@ -30,6 +30,7 @@ class OptimizerConfig:
     muon_lr: float = 0.02
     muon_momentum: float = 0.95
     muon_weight_decay: float = 0.0
+    muon_precision: Literal["fp32", "bf16"] = "fp32"
 
 
 class Optimizer:
@@ -126,8 +127,7 @@ def _adamw(named: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig) -
 
 def _muon(named: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig) -> torch.optim.Optimizer:
     parameters = [parameter for _, parameter in named]
-    on_cpu = parameters[0].device.type == "cpu"
-    dtype = torch.float32 if on_cpu and not bf16_is_faster() else torch.bfloat16
+    dtype = torch.bfloat16 if config.muon_precision == "bf16" else torch.float32
     return Muon(
         parameters,
         lr=config.muon_lr,

@@ -192,10 +192,10 @@ def test_memory_does_not_grow_with_the_corpus(small_tokenizer, tmp_path):
     command = [sys.executable, "-c", MEASURE, str(tmp_path)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     peaks = dict(tuple(map(int, line.split())) for line in out.splitlines())
-    first = next(peak for size, peak in peaks.items() if size > 35e6)
+    first = next(peak for size, peak in peaks.items() if size > 25e6)
     assert max(peaks) > 120e6
-    # In kB, over 85 MB more text of few distinct words; of those fastokens remembers up to about 170 MB.
-    assert max(peaks.values()) - first < 15_000, peaks
+    # In kB, over 95 MB more text of few distinct words; of those fastokens remembers up to about 170 MB.
+    assert max(peaks.values()) - first < 40_000, peaks
 
 
 def test_a_gpt1_shard_ends_documents_with_a_newline_token(gpt1_files, tmp_path):

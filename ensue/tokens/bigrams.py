@@ -1,0 +1,57 @@
+"""How often each token follows each other one in a shard: all that a model of one token's context can learn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ensue.tokens.shards import Shard
+
+# Legend: R rows (first tokens) of one batch, V vocabulary.
+
+TOKENS_AT_ONCE = 1 << 24
+
+
+@dataclass(frozen=True)
+class BigramBatch:
+    """first (R,) int64: tokens; counts (R, V) float32: how often each token of the vocabulary comes right after."""
+
+    first: Tensor
+    counts: Tensor
+
+    def to(self, device: torch.device) -> BigramBatch:
+        """The same batch on another device."""
+        return BigramBatch(self.first.to(device), self.counts.to(device))
+
+
+class BigramStream:
+    """Every step is the whole table of bigram counts of a shard, `rows` first tokens at a time. Memory is V x V x 4."""
+
+    def __init__(self, shard: Shard, *, rows: int) -> None:
+        self.rows = rows
+        self.counts = torch.from_numpy(count_bigrams(shard.tokens, shard.vocab_size))
+
+    def batches(self, step: int) -> Iterator[BigramBatch]:
+        """The table in pieces, the same for every step; tokens that are never followed by any are left out."""
+        first = self.counts.sum(1).nonzero().squeeze(1)
+        for start in range(0, len(first), self.rows):
+            part = first[start : start + self.rows]
+            yield BigramBatch(part, self.counts[part])
+
+    def documents(self, step: int) -> list[Any]:
+        """Nothing in particular: all documents are in every step."""
+        return []
+
+
+def count_bigrams(tokens: np.ndarray, vocab: int) -> np.ndarray:
+    """(V, V) float32: entry (a, b) counts the places where b follows a. The shard is read in pieces."""
+    counts = np.zeros(vocab * vocab, np.int64)
+    for start in range(0, len(tokens) - 1, TOKENS_AT_ONCE):
+        piece = np.asarray(tokens[start : start + TOKENS_AT_ONCE + 1]).astype(np.int64)
+        counts += np.bincount(piece[:-1] * vocab + piece[1:], minlength=vocab * vocab)
+    return counts.reshape(vocab, vocab).astype(np.float32)
