@@ -13,7 +13,7 @@ from torch import float64, nn
 
 from ensue.loss.types import Loss
 from ensue.model.gpt import GPT
-from ensue.tokens.bigrams import BigramBatch
+from ensue.tokens.batch import BigramBatch
 
 
 class Bigram:

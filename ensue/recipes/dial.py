@@ -47,9 +47,12 @@ FINAL_SHARE = 0.04
 FORWARD_SPEED = 3.0
 """Tokens scored in the time that one is trained on."""
 
-LEARNING_RATE, LARGEST_RATE = 1e-3, 3e-3
-"""Of embeddings and head, at `FEWEST_TOKENS` a step, rising with the square root of the batch; three times as much
-loses what the warm start gave (docs/demo.md)."""
+LEARNING_RATE, MUON_RATE, BATCH_OF_RATES = 1e-3, 0.01, 2048
+"""Adam's and Muon's rates at so many tokens a step; they rise with the square root of the batch, to 3e-3 and 0.02. More
+throws away what the warm start gave (docs/demo.md)."""
+
+DECAY = 0.6
+"""Share of the run over which the rate falls to 0."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,10 @@ def choose_by_minutes(
         reasons=_reasons(best, tried, data, seconds=seconds, batch=batch, steps=steps),
     )
     if recipe == "modern":
-        lr = LEARNING_RATE * math.sqrt(batch * context / FEWEST_TOKENS)
-        config = replace(config, optimizer=replace(config.optimizer, lr=min(LARGEST_RATE, lr)))
+        grown = math.sqrt(batch * context / BATCH_OF_RATES)
+        rates = {"lr": min(3.0, grown) * LEARNING_RATE, "muon_lr": min(2.0, grown) * MUON_RATE}
+        schedule = replace(config.schedule, decay=DECAY)
+        config = replace(config, optimizer=replace(config.optimizer, **rates), schedule=schedule)
     return with_changes(config, changes)
 
 

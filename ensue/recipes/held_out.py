@@ -41,6 +41,7 @@ def held_out_loss(
     tokens before it, where there are as many. Bits per byte = nats / ln 2 / bytes (GPT-2 2019, section 3.1).
     """
     context = min(model.config.context, len(shard.tokens))
+    stride = None if stride is None else min(stride, context)
     tokens, size = len(shard.tokens), shard.bytes
     if limit_tokens is not None and limit_tokens < tokens:
         tokens, size = shard.whole_documents(limit_tokens)

@@ -24,8 +24,9 @@ def draw_loss(rows: Sequence[dict[str, Any]], target: Path, *, title: str) -> No
         axes.plot(*zip(*checks, strict=True), "o-", color="#c0504d", markersize=4, linewidth=1.2, label="held out")
     axes.set(xlabel="step", ylabel="nats per token", title=title)
     settled = sorted(losses)[: max(1, int(0.98 * len(losses)))]
+    late_checks = [loss for _, loss in checks[len(checks) // 4 :]]
     if settled:
-        axes.set_ylim(top=settled[-1] * 1.05)
+        axes.set_ylim(top=1.05 * max(settled[-1], *late_checks, 0.0))
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
     figure.tight_layout()

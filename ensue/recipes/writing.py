@@ -24,8 +24,9 @@ def write_text(
 ) -> None:
     """Print the prompt and what ensues, piece by piece; or one JSON object with the prompt, the text and the time."""
     start = time.perf_counter()
+    joint = "" if lm.tokenizer.lossless or not prompt else " "  # GPT's tokenizer strips the space between the two
     if beams == 1 and not as_json:
-        print(prompt, end="", flush=True)
+        print(prompt + joint, end="", flush=True)
         for piece in lm.stream(
             prompt,
             max_new_tokens=max_new_tokens,
@@ -59,4 +60,4 @@ def write_text(
         json.dump(facts, sys.stdout, ensure_ascii=False)
         print()
     else:
-        print(prompt + text)
+        print(prompt + joint + text)

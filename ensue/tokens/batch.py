@@ -33,3 +33,15 @@ class Batch:
             weights=self.weights.to(device, non_blocking=True),
             segments=segments,
         )
+
+
+@dataclass(frozen=True)
+class BigramBatch:
+    """Rows of a bigram table: first (R,) int64 tokens; counts (R, V) float32, how often each comes right after."""
+
+    first: Tensor
+    counts: Tensor
+
+    def to(self, device: torch.device) -> BigramBatch:
+        """The same batch on another device."""
+        return BigramBatch(self.first.to(device), self.counts.to(device))

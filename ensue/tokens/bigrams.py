@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from ensue.tokens.batch import BigramBatch
 from ensue.tokens.shards import Shard
 
-# Legend: R rows (first tokens) of one batch, V vocabulary.
+# Legend: V vocabulary.
 
 TOKENS_AT_ONCE = 1 << 24
-
-
-@dataclass(frozen=True)
-class BigramBatch:
-    """first (R,) int64: tokens; counts (R, V) float32: how often each token of the vocabulary comes right after."""
-
-    first: Tensor
-    counts: Tensor
-
-    def to(self, device: torch.device) -> BigramBatch:
-        """The same batch on another device."""
-        return BigramBatch(self.first.to(device), self.counts.to(device))
 
 
 class BigramStream:

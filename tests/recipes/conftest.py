@@ -14,17 +14,17 @@ from ensue.cli import main
 from ensue.recipes.data import Data, prepare_files
 from ensue.recipes.display import Display
 
-WORDS = (
+TEXT = (
     "the a model reads one line of plain text and writes what ensues after it when rivers carry stones to sea under "
     "grey light people keep small books near windows naïve café 河流"
-).split()
+)
 FILES = 24
 
 
 def sentences(seed: int, count: int) -> str:
     """Sentences of random words, the same for the same seed."""
-    draw = random.Random(seed)
-    lines = [" ".join(draw.choices(WORDS, k=draw.randint(6, 14))).capitalize() + "." for _ in range(count)]
+    draw, words = random.Random(seed), TEXT.split()
+    lines = [" ".join(draw.choices(words, k=draw.randint(6, 14))).capitalize() + "." for _ in range(count)]
     return "\n".join(lines)
 
 

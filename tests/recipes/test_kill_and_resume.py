@@ -18,9 +18,9 @@ from ensue.recipes.data import Data
 RECIPES = {
     "gpt": "--batch.start 4 --batch.end 4",
     "gpt3": "--batch.start 1 --batch.end 6 --batch.steps 8",
-    "modern": "--batch.start 4 --batch.end 4 --sample_every 3 --separate_documents true",
+    "modern": "--batch.start 4 --batch.end 4 --sample_every 3 --separate_documents true --warm_start 2 --tied false",
 }
-"""AdamW with dropout 0.1; AdamW with a growing batch and banded layers; Muon, with samples drawn on the way."""
+"""AdamW with dropout 0.1; AdamW with a growing batch and banded layers; Muon from bigrams, with samples."""
 
 KILLED_RUNS = """
 import json, os, signal, sys

@@ -15,7 +15,8 @@ import ensue as package
 from ensue.recipes.data import Data
 
 Ensue = Callable[..., tuple[int, str]]
-SMALL = "--recipe gpt2 --batch.start 2 --batch.end 2 --evaluate_every 0 --save_every 2 --keep_checkpoints 99".split()
+SMALL = ["--recipe", "gpt2", "--batch.start", "2", "--batch.end", "2"]
+SMALL += ["--evaluate_every", "0", "--save_every", "2", "--keep_checkpoints", "99"]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -170,8 +171,9 @@ def test_a_damaged_checkpoint_is_named(name: str, damage: str, run: Path, ensue:
     before = contents(run)
     code, said = ensue("train", "--resume", run)
     assert code == 2, said
-    # A flipped checksum is a mismatch of the file that it belongs to.
-    assert str(path if (name, damage) != ("checksums.json", "flipped") else path.parent) in said
+    # A flipped checksum is a mismatch of the file it belongs to; without the weights, the folder is said to lack them.
+    assert str(path.parent if damage == "missing" or name == "checksums.json" else path) in said
+    assert name in said
     assert contents(run) == before
 
 
