@@ -1,4 +1,4 @@
-"""Bulk tokenising beside `tokenizers`, and the memory of writing a shard: python benchmarks/tokenizing.py [FOLDER]
+"""Bulk tokenising beside `tokenizers`, and the memory of writing a shard: python -m benchmarks.tokenizing [FOLDER]
 
 Both encode the same documents with the same vocabulary on the same cores, by turns. FOLDER holds .txt files; without it
 the text is the documentation inside this Python installation.
@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from measure import interleaved, machine, median, print_table, spread, write_results
 
+from benchmarks.measure import interleaved, machine, median, print_table, spread, write_results
 from ensue.text.document import Document
 from ensue.text.python_docs import python_documentation
 from ensue.tokens.byte_level import ByteLevelTokenizer, train_byte_level

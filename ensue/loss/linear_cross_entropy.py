@@ -17,7 +17,7 @@ from torch import Tensor
 CHUNK_BYTES = 8 << 20
 """Size of one chunk's fp32 logits: small enough to stay in a CPU's cache between the passes over it."""
 
-FEWEST_ROWS = 128
+FEWEST_ROWS = 512
 """Rows of a chunk at least, whatever the vocabulary: thinner products are slow."""
 
 

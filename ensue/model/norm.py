@@ -30,20 +30,27 @@ class RMSNorm(nn.Module):
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain: Tensor, epsilon: float) -> Tensor:
-        x = x.to(torch.promote_types(x.dtype, torch.float32))
-        inverse = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        exact = _exact(x)
+        mean = torch.linalg.vector_norm(exact, dim=-1, keepdim=True).square_().div_(x.shape[-1])
+        inverse = mean.add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, gain, inverse)
-        normed: Tensor = (x * inverse).mul_(gain)
-        return normed
+        normed: Tensor = (exact * inverse).mul_(gain)
+        return normed.to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
         x, gain, inverse = ctx.saved_tensors
-        normed = x * inverse
-        gain_gradient = (outer[0] * normed).flatten(0, -2).sum(0)
-        gradient = outer[0] * gain
+        normed, outside = _exact(x) * inverse, _exact(outer[0])
+        gain_gradient = (outside * normed).flatten(0, -2).sum(0)
+        gradient = outside * gain
         share = torch.linalg.vecdot(gradient, normed).unsqueeze(-1).div_(x.shape[-1])
-        return gradient.addcmul_(normed, share, value=-1).mul_(inverse), gain_gradient, None
+        inner: Tensor = gradient.addcmul_(normed, share, value=-1).mul_(inverse)
+        return inner.to(x.dtype), gain_gradient.to(gain.dtype), None
+
+
+def _exact(x: Tensor) -> Tensor:
+    """At least fp32: squares of bf16 lose too much."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def make_norm(config: GPTConfig, width: int) -> nn.Module:

@@ -10,7 +10,7 @@ from torch import Tensor
 # Legend: B rows, T tokens, H heads, D head width.
 
 Rotation = tuple[Tensor, Tensor]
-"""Cosine and sine of each position's angle in each of the D/2 planes, (B or 1, 1, T, D/2) each."""
+"""Of each position's angle in the D/2 planes: cosines, and sines with the sign of their half, (B or 1, 1, T, D)."""
 
 
 def rotation_of(positions: Tensor, head_width: int, base: float) -> Rotation:
@@ -18,7 +18,7 @@ def rotation_of(positions: Tensor, head_width: int, base: float) -> Rotation:
     half = head_width // 2
     frequency = base ** (-torch.arange(half, device=positions.device, dtype=torch.float32) / half)  # (D/2,)
     angle = positions[:, None, :, None].float() * frequency  # (B, 1, T, D/2)
-    return angle.cos(), angle.sin()
+    return torch.cat((angle.cos(), angle.cos()), -1), torch.cat((-angle.sin(), angle.sin()), -1)
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
@@ -43,9 +43,5 @@ class _Rotate(torch.autograd.Function):
 
 
 def _turn(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    half = x.shape[-1] // 2
-    first, second = x[..., :half], x[..., half:]
-    turned = torch.empty_like(x)
-    turned[..., :half] = (first * cosine).addcmul_(second, sine, value=-1)
-    turned[..., half:] = (second * cosine).addcmul_(first, sine)
-    return turned
+    """Both halves at once: x cos + (x with its halves exchanged) sin, the sine carrying each half's sign."""
+    return torch.addcmul(x * cosine, x.roll(x.shape[-1] // 2, -1), sine)

@@ -42,6 +42,14 @@ class DataFacts:
     skipped: dict[str, int]
 
 
+@dataclass(frozen=True)
+class VocabularyChoice:
+    """Train a tokenizer of `size`, or of what the text fills, up to `largest`, where no size is said."""
+
+    size: int | None
+    largest: int
+
+
 class Data:
     """A prepared data folder: documents/, tokenizer/, train/, held_out/, data.json, skipped.jsonl."""
 
@@ -76,6 +84,7 @@ def prepare_files(
     tokenizer: Tokenizer | None,
     seed: int,
     display: Display,
+    largest: int = 8192,
 ) -> Data:
     """Read files and folders into a data folder at `out`, with a plan for what is held out."""
     files = find_files(texts)
@@ -94,7 +103,8 @@ def prepare_files(
             display.say(skipped.summary())
         plan = plan_held_out(corpus_columns(aside / "documents"), seed=seed)
         display.say(plan.describe())
-        _finish(aside, plan.split, plan.describe(), vocab=vocab, tokenizer=tokenizer, skipped=skipped, display=display)
+        choice = tokenizer or VocabularyChoice(vocab, largest)
+        _finish(aside, plan.split, plan.describe(), tokenizer=choice, skipped=skipped, display=display)
     return Data(out)
 
 
@@ -106,6 +116,7 @@ def prepare_documents(
     vocab: int | None,
     held_out_reason: str,
     display: Display,
+    largest: int = 8192,
 ) -> Data:
     """Make a data folder from documents already split by the caller."""
     refuse_existing(out)
@@ -117,14 +128,15 @@ def prepare_documents(
 
     with folder_aside(out) as aside:
         write_documents([*train, *held], aside / "documents")
-        _finish(aside, split, held_out_reason, vocab=vocab, tokenizer=None, skipped=SkipReport(), display=display)
+        choice = VocabularyChoice(vocab, largest)
+        _finish(aside, split, held_out_reason, tokenizer=choice, skipped=SkipReport(), display=display)
     return Data(out)
 
 
-def choose_vocabulary(text_bytes: int) -> int:
-    """A vocabulary that text of this size fills: enough examples of each token to learn it, at most 8,192."""
+def choose_vocabulary(text_bytes: int, largest: int) -> int:
+    """A vocabulary that text of this size fills: enough examples of each token to learn it, at most `largest`."""
     for size, enough in ((8192, 8_000_000), (4096, 1_000_000), (2048, 250_000), (1024, 60_000)):
-        if text_bytes >= enough:
+        if text_bytes >= enough and size <= largest:
             return size
     return 512
 
@@ -134,8 +146,7 @@ def _finish(
     split: Split,
     held_out_reason: str,
     *,
-    vocab: int | None,
-    tokenizer: Tokenizer | None,
+    tokenizer: Tokenizer | VocabularyChoice,
     skipped: SkipReport,
     display: Display,
 ) -> None:
@@ -146,8 +157,8 @@ def _finish(
         for document in read_corpus(folder / "documents"):
             yield from (piece for name, piece in split(document) if name == wanted)
 
-    if tokenizer is None:
-        tokenizer = _train_tokenizer(part("train"), sum(sizes), vocab, display)
+    if isinstance(tokenizer, VocabularyChoice):
+        tokenizer = _train_tokenizer(part("train"), sum(sizes), tokenizer, display)
     tokenizer.save(folder / "tokenizer")
     shards = {}
     with display.bar("tokenising", sum(sizes), "bytes") as bar:
@@ -175,8 +186,10 @@ def _finish(
     (folder / "data.json").write_text(json.dumps(asdict(facts), indent=1) + "\n", encoding="utf-8")
 
 
-def _train_tokenizer(documents: Iterator[Document], total: int, vocab: int | None, display: Display) -> Tokenizer:
-    size = vocab or choose_vocabulary(total)
+def _train_tokenizer(
+    documents: Iterator[Document], total: int, choice: VocabularyChoice, display: Display
+) -> Tokenizer:
+    size = choice.size or choose_vocabulary(total, choice.largest)
     with display.bar(f"training a tokenizer of {size:,}", total, "bytes") as bar:
 
         def texts() -> Iterator[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ensue.core.run import RunFolder
 from ensue.recipes.data import Data, prepare_documents, prepare_files
-from ensue.recipes.dial import choose_by_minutes, products_per_second
+from ensue.recipes.dial import choose_by_minutes, largest_vocabulary, products_per_second
 from ensue.recipes.display import Display
 from ensue.recipes.start import data_reference, explain
 from ensue.recipes.training import RunResult, start_run
@@ -41,7 +41,8 @@ def run_demo(run_path: Path, *, minutes: float, text: Path | None, seed: int, di
     if text is None:
         data = _documentation(data_path, minutes, display)
     else:
-        data = prepare_files([text], data_path, vocab=None, tokenizer=None, seed=seed, display=display)
+        largest = largest_vocabulary(minutes)
+        data = prepare_files([text], data_path, vocab=None, tokenizer=None, seed=seed, display=display, largest=largest)
     _say_data(data, display)
     display.heading(f"2. training for {minutes:g} minutes")
     deadline = time.monotonic() + minutes * 60
@@ -105,7 +106,8 @@ def _documentation(out: Path, minutes: float, display: Display) -> Data:
     train, held_out = documentation_held_out(documents)
     names = len({document.meta["library"] for document in held_out})
     reason = f"held out: {names} whole libraries, of which training sees nothing"
-    return prepare_documents(train, held_out, out, vocab=None, held_out_reason=reason, display=display)
+    largest = largest_vocabulary(minutes)
+    return prepare_documents(train, held_out, out, vocab=None, held_out_reason=reason, display=display, largest=largest)
 
 
 def _say_data(data: Data, display: Display) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from ensue.core.config import from_dict, suggest, to_dict
 from ensue.core.device import Precision
 from ensue.model.config import GPTConfig
+from ensue.model.presets import modern
 from ensue.tokens.stream import BatchRamp
 from ensue.train.optimizer import OptimizerConfig
 from ensue.train.schedule import Schedule
@@ -69,7 +70,7 @@ def with_changes(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
         part[last] = _value(text)
     changed = from_dict(RunConfig, data)
     said = any(name.replace("-", "_").split(".")[-1] == "mlp_width" for name in changes)
-    return changed if said else replace(changed, model=_scaled_mlp(changed.model, config.model))
+    return changed if said else replace(changed, model=_with_derived_mlp(changed.model, config.model))
 
 
 def is_field(name: str) -> bool:
@@ -78,11 +79,12 @@ def is_field(name: str) -> bool:
     return name.replace("-", "_").split(".")[-1] in {entry.name for part in parts for entry in fields(part)}
 
 
-def _scaled_mlp(model: GPTConfig, before: GPTConfig) -> GPTConfig:
-    """An MLP width that was derived from the model's width follows it, in multiples of 32."""
+def _with_derived_mlp(model: GPTConfig, before: GPTConfig) -> GPTConfig:
+    """The gated MLP's width follows the model's, where it was the one that `modern` derives from it."""
     if model.mlp_width is None or model.width == before.width:
         return model
-    return replace(model, mlp_width=-(-model.mlp_width * model.width // before.width // 32) * 32)
+    derived = [modern(layers=1, width=config.width, heads=config.heads).mlp_width for config in (before, model)]
+    return replace(model, mlp_width=derived[1]) if before.mlp_width == derived[0] else model
 
 
 def _paths(config: Any, prefix: str = "") -> list[str]:

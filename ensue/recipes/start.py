@@ -13,11 +13,19 @@ from ensue.core.device import choose_device
 from ensue.core.run import RunFolder
 from ensue.model.presets import preset
 from ensue.recipes.data import Data, is_data, prepare_files
-from ensue.recipes.dial import FINAL_SHARE, choose_by_minutes
+from ensue.recipes.dial import (
+    EVALUATION_SHARE,
+    FINAL_SHARE,
+    FORWARD_SPEED,
+    choose_by_minutes,
+    largest_vocabulary,
+    tokens_per_second,
+)
 from ensue.recipes.display import Display
 from ensue.recipes.papers import RECIPES
 from ensue.recipes.run_config import RunConfig, with_changes
 from ensue.recipes.training import RunResult, resume_run, start_run
+from ensue.recipes.warm_start import LARGEST_VOCABULARY
 from ensue.tokens.tokenizer import load_tokenizer
 
 DEFAULT_MINUTES = 30.0
@@ -59,7 +67,8 @@ def start(
     run = RunFolder.create(run_path)
     deadline = None if minutes is None else began + (1 - FINAL_SHARE) * minutes * 60
     with _removed_unless_begun(run):
-        data = _data(texts, run_path, seed=seed, vocab=vocab, tokenizer=tokenizer, display=display)
+        largest = LARGEST_VOCABULARY if minutes is None else largest_vocabulary(minutes)
+        data = _data(texts, run_path, seed=seed, vocab=vocab, tokenizer=tokenizer, largest=largest, display=display)
         config = _config(
             data,
             recipe=recipe,
@@ -137,16 +146,22 @@ def report(result: RunResult, run_path: Path, display: Display) -> None:
 
 
 def _data(
-    texts: Sequence[Path], run_path: Path, *, seed: int, vocab: int | None, tokenizer: Path | None, display: Display
+    texts: Sequence[Path],
+    run_path: Path,
+    *,
+    seed: int,
+    vocab: int | None,
+    tokenizer: Path | None,
+    largest: int,
+    display: Display,
 ) -> Data:
     if len(texts) == 1 and is_data(texts[0]):
         if vocab is not None or tokenizer is not None:
             raise ValueError(f"{texts[0]} is tokenised already; --vocab and --tokenizer go with plain text.")
         return Data(texts[0].resolve())
     chosen = load_tokenizer(tokenizer) if tokenizer is not None else None
-    return prepare_files(
-        texts, (run_path / "data").resolve(), vocab=vocab, tokenizer=chosen, seed=seed, display=display
-    )
+    out = (run_path / "data").resolve()
+    return prepare_files(texts, out, vocab=vocab, tokenizer=chosen, seed=seed, display=display, largest=largest)
 
 
 def _config(
@@ -166,6 +181,28 @@ def _config(
         return choose_by_minutes(data, recipe, minutes=minutes, deadline=deadline, seed=seed, changes=changes)
     chosen = RECIPES[recipe]
     model = replace(preset(preset_name or chosen.preset), vocab=data.tokenizer.vocab_size)
-    first = with_changes(chosen.train(model, data.facts.train_tokens, steps), changes)
-    config = with_changes(chosen.train(first.model, data.facts.train_tokens, steps), changes)
+    tokens = data.facts.train_tokens
+    first = with_changes(chosen.train(model, tokens, steps), changes)
+    plan = chosen.train(first.model, tokens, steps)
+    config = with_changes(plan, changes)
+    if deadline is not None:
+        config = with_changes(_fitted(config, deadline), changes)
+    elif steps is None and config.batch != plan.batch:
+        as_many_tokens = max(1, round(plan.schedule.steps * plan.batch.end / config.batch.end))
+        config = with_changes(chosen.train(first.model, tokens, as_many_tokens), changes)
     return replace(config, seed=seed, minutes=minutes)
+
+
+def _fitted(config: RunConfig, deadline: float) -> RunConfig:
+    """The run with as many steps as there are until `deadline` at this machine's measured speed."""
+    speed = tokens_per_second(config)
+    tokens = speed * max(1.0, deadline - time.monotonic())
+    steps = max(10, round(tokens / (config.batch.end * config.model.context)))
+    planned = RECIPES[config.recipe].train(config.model, round(tokens), steps)
+    reason = f"timed here: {speed:,.0f} tokens/s, which makes {steps:,} steps until the time is up"
+    return replace(
+        planned,
+        evaluate_tokens=int(EVALUATION_SHARE * FORWARD_SPEED * tokens / 10),
+        final_tokens=max(16_384, int(FINAL_SHARE * FORWARD_SPEED * tokens / 2)),
+        reasons=(*planned.reasons, reason),
+    )

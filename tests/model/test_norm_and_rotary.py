@@ -22,9 +22,15 @@ def test_rms_norm_agrees_with_autograd_through_the_formula(shape: tuple[int, ...
     torch.testing.assert_close(ours, twin, rtol=1e-12, atol=1e-12)
 
 
-def test_rms_norm_takes_bf16_and_answers_in_fp32() -> None:
-    x = torch.randn(4, 12).bfloat16()
-    assert RMSNorm(12, 1e-6)(x).dtype == torch.float32
+def test_rms_norm_in_bf16_squares_in_fp32_and_answers_in_bf16() -> None:
+    x = torch.randn(64, 12, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    norm = RMSNorm(12, 1e-6).bfloat16()
+    answer = norm(x)
+    assert answer.dtype == torch.bfloat16
+    torch.testing.assert_close(answer, F.rms_norm(x.float(), (12,), eps=1e-6).bfloat16())
+    answer.sum().backward()
+    assert x.grad is not None
+    assert x.grad.dtype == norm.weight.grad.dtype == torch.bfloat16
 
 
 def test_rotation_is_multiplication_by_a_unit_complex_number() -> None:
