@@ -188,8 +188,9 @@ def _config(
     if deadline is not None:
         config = with_changes(_fitted(config, deadline), changes)
     elif steps is None and config.batch != plan.batch:
-        as_many_tokens = max(1, round(plan.schedule.steps * plan.batch.end / config.batch.end))
-        config = with_changes(chosen.train(first.model, tokens, as_many_tokens), changes)
+        # The recipe's epochs are cut into its own batches; with another batch they make more steps or fewer.
+        in_batches = round(tokens * plan.batch.end / config.batch.end)
+        config = with_changes(chosen.train(first.model, in_batches, None), changes)
     return replace(config, seed=seed, minutes=minutes)
 
 

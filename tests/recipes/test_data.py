@@ -211,6 +211,6 @@ def test_documents_that_are_split_already(tmp_path: Path) -> None:
 
 
 def test_the_vocabulary_grows_with_the_text() -> None:
-    sizes = [choose_vocabulary(text_bytes) for text_bytes in (0, 10**4, 10**5, 10**6, 10**7, 10**10)]
+    sizes = [choose_vocabulary(text_bytes, 8192) for text_bytes in (0, 10**4, 10**5, 10**6, 10**7, 10**10)]
     assert sizes == sorted(sizes)
     assert (sizes[0], sizes[-1]) == (512, 8192)
