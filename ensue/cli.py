@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -340,6 +342,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     SIGTERM.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        signal.signal(signal.SIGTERM, _leave)  # so that what is being written aside is cleaned up
     if not given or given[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
@@ -424,6 +428,10 @@ def _refuse(unknown: Sequence[str], verb: Any) -> None:
         raise ValueError(f"do not know what to do with {word!r}; see: ensue {type(verb).__name__.lower()} --help")
     known = ["--" + field.name.replace("_", "-") for field in fields(action)]
     raise ValueError(f"there is no option {word}{suggest(word, known)}")
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _complain(message: str, code: int) -> int:

@@ -22,6 +22,7 @@ from ensue.tokens.shards import Shard, write_shard
 from ensue.tokens.tokenizer import Tokenizer, load_tokenizer
 
 FORMAT = 1
+SMALLEST_VOCABULARY = 257
 Part = Literal["train", "held_out"]
 Split = Callable[[Document], Iterator[tuple[Part, Document]]]
 
@@ -138,7 +139,7 @@ def choose_vocabulary(text_bytes: int, largest: int) -> int:
     for size, enough in ((8192, 8_000_000), (4096, 1_000_000), (2048, 250_000), (1024, 60_000)):
         if text_bytes >= enough and size <= largest:
             return size
-    return 512
+    return max(SMALLEST_VOCABULARY, min(512, largest, SMALLEST_VOCABULARY + text_bytes // 50))
 
 
 def _finish(

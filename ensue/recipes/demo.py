@@ -45,11 +45,12 @@ def run_demo(run_path: Path, *, minutes: float, text: Path | None, seed: int, di
         data = prepare_files([text], data_path, vocab=None, tokenizer=None, seed=seed, display=display, largest=largest)
     _say_data(data, display)
     display.heading(f"2. training for {minutes:g} minutes")
-    deadline = time.monotonic() + minutes * 60
+    seconds = minutes * 60
+    deadline = time.monotonic() + seconds
     config = choose_by_minutes(data, "modern", minutes=minutes, deadline=deadline, seed=seed, changes={})
     config = replace(config, data=data_reference(data, run_path))
     explain(config, display)
-    result = start_run(run, config, display=display, deadline=deadline)
+    result = start_run(run, config, display=display, deadline=time.monotonic() + seconds)
     display.heading("3. how well it knows text it has not seen")
     _compare(data, result, display)
     display.heading("4. what it writes")

@@ -25,6 +25,9 @@ LADDER = ((2, 64), (2, 128), (3, 192), (4, 256), (6, 384), (8, 512), (12, 768), 
 """Layers and width of the sizes to choose from; each about two to four times the work of the one before."""
 
 HEAD_WIDTH = 128
+UNKNOWN_LENGTH = 1_000_000
+"""Steps of a schedule that is only made to look at: long enough for any warm-up."""
+
 TRIAL_TOKENS = 2048
 TRIAL_STEPS = 4
 FEWEST_TOKENS = 2048
@@ -126,7 +129,7 @@ def _try_sizes(data: Data, recipe: str, *, context: int, seconds: float, changes
         )
         if recipe == "modern":
             model = replace(model, tied=False)  # a bigram table is not symmetric, and the head starts from one
-        config = with_changes(RECIPES[recipe].train(model, data.facts.train_tokens, 1), changes)
+        config = with_changes(RECIPES[recipe].train(model, data.facts.train_tokens, UNKNOWN_LENGTH), changes)
         speed = tokens_per_second(config)
         tokens = speed * seconds
         blocks = config.model.matrix_parameters - config.model.vocab * config.model.width

@@ -106,9 +106,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return None if text.lower() == "none" else text
-
-
-def with_steps(config: RunConfig, steps: int) -> RunConfig:
-    """The same run with another length, its warm-up never longer than a fifth of it."""
-    warmup = min(config.schedule.warmup, max(1, steps // 5))
-    return replace(config, schedule=replace(config.schedule, steps=steps, warmup=warmup))

@@ -17,6 +17,7 @@ from ensue.recipes.dial import (
     EVALUATION_SHARE,
     FINAL_SHARE,
     FORWARD_SPEED,
+    UNKNOWN_LENGTH,
     choose_by_minutes,
     largest_vocabulary,
     tokens_per_second,
@@ -29,7 +30,6 @@ from ensue.recipes.warm_start import LARGEST_VOCABULARY
 from ensue.tokens.tokenizer import load_tokenizer
 
 DEFAULT_MINUTES = 30.0
-UNKNOWN_LENGTH = 1_000_000
 """Steps to check options against before the run's own number is known."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import subprocess
 import time
@@ -57,7 +58,10 @@ def start_run(run: RunFolder, config: RunConfig, *, display: Display, deadline: 
     data = Data(run.path.resolve() / config.data)
     model = GPT.build(config.model, config.seed)
     if config.warm_start:
-        loss = warm_start(model, data.train, steps=config.warm_start, seed=config.seed, display=display)
+        try:
+            loss = warm_start(model, data.train, steps=config.warm_start, seed=config.seed, display=display)
+        except Diverged as error:
+            raise RunFailed("fitting the bigrams diverged; leave it out with --warm_start 0", 3) from error
         display.say(
             f"embeddings and head start at the corpus's bigrams: {loss:.3f} nats a token before any block learns"
         )
@@ -234,7 +238,7 @@ class _Run:
         self.display.say(f"step {step.index:,} writes: {pieces[0]!r}", style="dim")
 
     def _held_out(self, limit_tokens: int | None, stride: int | None = None) -> HeldOutLoss:
-        return held_out_loss(
+        loss = held_out_loss(
             self.model,
             self.data.held_out,
             objective=self.plain,
@@ -243,6 +247,13 @@ class _Run:
             limit_tokens=limit_tokens,
             stride=stride,
         )
+        if not math.isfinite(loss.nats):
+            raise RunFailed(
+                f"the held-out loss is no longer finite: the weights of {self.run.checkpoints()[-1]} have run away. "
+                "Start again with a lower --optimizer.lr; config.json has the one that was used.",
+                3,
+            )
+        return loss
 
     def _finish(self) -> RunResult:
         final = self.run.checkpoints()[-1]

@@ -106,7 +106,6 @@ def test_minutes_and_steps_exclude_one_another(data: Data, tmp_path: Path, ensue
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.xfail(reason="sizes are timed with a schedule of one step, into which no warm-up fits", strict=False)
 def test_fields_of_the_schedule_can_be_set_with_minutes(data: Data) -> None:
     chosen = choose_by_minutes(
         data, "modern", minutes=0.05, deadline=time.monotonic() + 3, seed=0, changes={"layers": "1", "warmup": "3"}
