@@ -213,4 +213,14 @@ def test_documents_that_are_split_already(tmp_path: Path) -> None:
 def test_the_vocabulary_grows_with_the_text() -> None:
     sizes = [choose_vocabulary(text_bytes, 8192) for text_bytes in (0, 10**4, 10**5, 10**6, 10**7, 10**10)]
     assert sizes == sorted(sizes)
-    assert (sizes[0], sizes[-1]) == (512, 8192)
+    assert (sizes[0], sizes[-1]) == (257, 8192)
+    assert choose_vocabulary(10**10, 4096) == 4096
+
+
+def test_a_page_of_text_is_enough_for_the_vocabulary_chosen_for_it(tmp_path: Path) -> None:
+    text = "It was the best of times, it was the worst of times, it was the age of wisdom. " * 12
+    (tmp_path / "page.txt").write_text(text + "\n\nAnd an end.", encoding="utf-8")
+    data = prepare_files(
+        [tmp_path / "page.txt"], tmp_path / "out", vocab=None, tokenizer=None, seed=0, display=Display()
+    )
+    assert data.facts.vocab == choose_vocabulary(data.facts.bytes, 8192)
