@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import math
+import shlex
 import shutil
 import time
 from dataclasses import replace
@@ -54,14 +55,14 @@ def run_demo(run_path: Path, *, minutes: float, text: Path | None, seed: int, di
     display.heading("3. how well it knows text it has not seen")
     _compare(data, result, display)
     display.heading("4. what it writes")
-    _write(run, data, result, text is None, display)
+    opening = _write(run, data, result, text is None, display)
     display.heading("5. next")
     display.say(
         f"loss curve      {run_path / 'plots' / 'loss.png'}\n"
-        f'more text       ensue generate {run_path} --prompt "Return the" --temperature 0.7\n'
+        f"more text       ensue generate {run_path} --prompt {shlex.quote(opening)} --temperature 0.7\n"
         f"your own text   ensue demo --text PATH --run runs/mine\n"
         f"longer          ensue train PATH --run runs/longer --minutes 30\n"
-        f"from Python     import ensue; lm = ensue.load({str(run_path)!r}); lm.generate('Return the')"
+        f"from Python     import ensue; lm = ensue.load({str(run_path)!r}); lm.generate({opening!r})"
     )
 
 
@@ -141,16 +142,18 @@ def _held_out_texts(data: Data, tokens: int) -> list[str]:
     return [data.tokenizer.decode(shard.tokens[span.start : span.stop - 1].tolist()) for span in spans]
 
 
-def _write(run: RunFolder, data: Data, result: RunResult, documentation: bool, display: Display) -> None:
+def _write(run: RunFolder, data: Data, result: RunResult, documentation: bool, display: Display) -> str:
+    """Show and keep a few continuations; return the first prompt's first line, to try next."""
     prompts = list(PROMPTS) if documentation else _openings(_held_out_texts(data, result.held_out.tokens))
     written = result.lm.generate(prompts, max_new_tokens=70, temperature=0.7, top_p=0.9, seed=1)
     pieces = []
     for prompt, text in zip(prompts, written, strict=True):
-        display.console.print(f"[bold]{prompt}[/bold]", end="", markup=True)
+        display.console.print(prompt, end="", style="bold", markup=False, soft_wrap=True)
         display.say(text)
         display.say("—", style="dim")
         pieces.append(prompt + text)
     (run.path / "samples" / "final.txt").write_text("\n\n---\n\n".join(pieces) + "\n", encoding="utf-8")
+    return (prompts[0].strip() or PROMPTS[0]).splitlines()[0]
 
 
 def _openings(texts: list[str]) -> list[str]:
