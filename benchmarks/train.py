@@ -38,6 +38,8 @@ class Options:
     repeats: int = 7
     threads: int = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     """Threads of every contender."""
+    only: tuple[str, ...] = ()
+    """Contenders to run, by name ("ensue eager bf16"); all in the precision that is faster here unless said."""
     save: bool = True
     """Put the result into benchmarks/results/train.json."""
 
@@ -71,8 +73,11 @@ class Worker:
         self.process.join()
 
 
-def choose_variants(*, bf16_is_faster: bool) -> tuple[list[Variant], dict[str, str]]:
-    """What to run on this machine, and the reason for each that is left out."""
+def choose_variants(*, bf16_is_faster: bool, only: tuple[str, ...]) -> tuple[list[Variant], dict[str, str]]:
+    """What to run on this machine, and the reason for each that is left out.
+
+    Every contender holds a model while all take turns, so the slower precision is left out unless asked for by name.
+    """
     every = [
         Variant(library, precision, compiled)
         for library in ("ensue", "transformers")
@@ -82,7 +87,11 @@ def choose_variants(*, bf16_is_faster: bool) -> tuple[list[Variant], dict[str, s
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     reasons: dict[str, str] = {}
     for variant in every:
-        if variant.precision == "bf16" and not bf16_is_faster:
+        if only and variant.name not in only:
+            reasons[variant.name] = "not asked for"
+        elif not only and variant.precision == "fp32" and bf16_is_faster:
+            reasons[variant.name] = "fp32 products are slower than bf16 on this processor; ask for it with --only"
+        elif variant.precision == "bf16" and not bf16_is_faster:
             reasons[variant.name] = "bf16 products are slower than fp32 on this processor"
         elif variant.compiled and shutil.which(compiler) is None:
             reasons[variant.name] = f"torch.compile needs a C++ compiler, and {compiler} is not installed"
@@ -95,7 +104,7 @@ def measure_shape(shape: Shape, options: Options) -> dict[str, Any]:
         products = Worker(serve_products, options.threads)
         stack.callback(products.stop)
         bf16_is_faster = products.reply()["bf16_is_faster"]
-        variants, skipped = choose_variants(bf16_is_faster=bf16_is_faster)
+        variants, skipped = choose_variants(bf16_is_faster=bf16_is_faster, only=options.only)
         workers: dict[str, Worker] = {}
         started: dict[str, dict[str, Any]] = {}
         for variant in variants:
@@ -163,7 +172,7 @@ def summarise(
         "all_seconds": [round(each, 5) for each in seconds],
         "tokens_per_second": round(shape.tokens / usual),
         "gflops": round(gflops, 1),
-        "share_of_fp32_product": round(gflops / product["fp32"], 3),
+        "share_of_product": round(gflops / max(product.values()), 3),
         "peak_mb": max(step["peak_mb"] for step in steps),
         "built_mb": started["built_mb"],
         "compile_fresh_seconds": None if fresh is None else round(max(0.0, fresh - usual), 1),
@@ -203,7 +212,7 @@ def show(name: str, result: Mapping[str, Any]) -> None:
                 numbers["spread"],
                 f"{numbers['tokens_per_second']:,}",
                 numbers["gflops"],
-                f"{numbers['share_of_fp32_product']:.0%}",
+                f"{numbers['share_of_product']:.0%}",
                 f"{numbers['peak_mb']:,}",
                 numbers["losses"][-1],
                 *("" if each is None else each for each in compile_seconds),

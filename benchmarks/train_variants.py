@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 
 from ensue.core.device import autocast, bf16_is_faster
+from ensue.core.memory import keep_freed_memory
 from ensue.loss.next_token import NextToken
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
@@ -106,6 +107,7 @@ def serve_products(connection: Connection, threads: int) -> None:
 
 
 def _ensue(shape: Shape, variant: Variant) -> Callable[[int], float]:
+    keep_freed_memory()
     model = GPT.build(shape.config, SEED)
     states = torch.compile(model.hidden, dynamic=False) if variant.compiled else None
     engine = Engine(

@@ -12,6 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ensue.core.native import usable_kernels
+from ensue.loss.fused_cross_entropy import fused_cross_entropy
+
 # Legend: N rows (tokens), W width, V vocabulary.
 
 CHUNK_BYTES = 8 << 20
@@ -32,6 +35,9 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, weight
         hidden, targets, weights = hidden[counted], targets[counted], weights[counted]
     if not torch.is_grad_enabled():
         hidden, weight = hidden.detach(), weight.detach()  # a Function cannot see that no gradient is wanted
+    kernels = usable_kernels(hidden.device)
+    if kernels is not None and weight.dtype == torch.float32:
+        return fused_cross_entropy(kernels, hidden, weight, targets, weights)
     total: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, weights)  # type: ignore[no-untyped-call]
     return total
 

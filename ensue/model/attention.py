@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ensue.core.native import usable_kernels
 from ensue.model.cache import Cache
 from ensue.model.config import GPTConfig
-from ensue.model.norm import make_norm
+from ensue.model.fused import HeadNorms, can_fuse_attention, fused_attention
+from ensue.model.norm import RMSNorm, make_norm
 from ensue.model.patterns import Dense, Pattern
 from ensue.model.rotary import Rotation, rotate
 
@@ -24,6 +27,25 @@ Taps = Callable[[str, Tensor], Tensor]
 def tap(taps: Taps | None, name: str, tensor: Tensor) -> Tensor:
     """The tensor itself where nothing is installed; what the tap returns where something is."""
     return tensor if taps is None else taps(name, tensor)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a forward pass knows of who may see whom: `positions` (B or 1, T) of the queries among `held` keys, and
+    `segments` (B, T), the numbers of documents that must not see each other (no cache then)."""
+
+    positions: Tensor
+    held: int
+    segments: Tensor | None
+    masks: dict[Pattern, Tensor | None] = field(default_factory=dict)
+
+    def mask(self, pattern: Pattern, heads: int) -> Tensor | None:
+        """`visibility` of the pattern, made once for all layers that share it."""
+        if pattern not in self.masks:
+            self.masks[pattern] = visibility(
+                pattern, heads=heads, positions=self.positions, held=self.held, segments=self.segments
+            )
+        return self.masks[pattern]
 
 
 class Attention(nn.Module):
@@ -47,14 +69,21 @@ class Attention(nn.Module):
         x: Tensor,
         *,
         rotation: Rotation | None,
-        mask: Tensor | None,
+        sight: Sight,
         cache: Cache | None,
         taps: Taps | None,
         prefix: str,
     ) -> Tensor:
-        """(B, T, W) -> (B, T, W). `mask` is what `visibility` gave for this layer's pattern; None is plain causal."""
+        """(B, T, W) -> (B, T, W)."""
+        qkv = self.qkv(x)  # (B, T, 3W)
+        dropout = self.dropout if self.training else 0.0
+        if cache is None and taps is None and not dropout:
+            mixed = self._fused(qkv, rotation=rotation, segments=sight.segments)
+            if mixed is not None:
+                done: Tensor = self.out(mixed)
+                return done
         rows, new, width = x.shape
-        qkv = self.qkv(x).view(rows, new, 3, self.heads, self.head_width)  # (B, T, 3, H, D)
+        qkv = qkv.view(rows, new, 3, self.heads, self.head_width)  # (B, T, 3, H, D)
         query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))  # (B, H, T, D) each
         if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
@@ -65,7 +94,7 @@ class Attention(nn.Module):
         value = tap(taps, f"{prefix}.value", value)
         if cache is not None:
             key, value = cache.write(self.layer, key, value)  # (B, H, S, D) each
-        dropout = self.dropout if self.training else 0.0
+        mask = sight.mask(self.pattern, self.heads)
         if taps is None:
             causal = mask is None and new > 1
             mixed = F.scaled_dot_product_attention(
@@ -75,6 +104,27 @@ class Attention(nn.Module):
             mixed = self._explicit(query, key, value, mask=mask, dropout=dropout, taps=taps, prefix=prefix)
         mixed = tap(taps, f"{prefix}.mixed", mixed)  # (B, H, T, D)
         return tap(taps, f"{prefix}.output", self.out(mixed.transpose(1, 2).reshape(rows, new, width)))
+
+    def _fused(self, qkv: Tensor, *, rotation: Rotation | None, segments: Tensor | None) -> Tensor | None:
+        """Everything from (B, T, 3W) to the (B, T, W) mixed values in one kernel, or None where there is none."""
+        kernels = usable_kernels(qkv.device)
+        if kernels is None or not can_fuse_attention(qkv, self.pattern, self.heads):
+            return None
+        norms = None
+        if self.query_norm is not None and self.key_norm is not None:
+            if not isinstance(self.query_norm, RMSNorm):
+                return None
+            norms = HeadNorms(self.query_norm.weight, self.key_norm.weight, self.query_norm.epsilon)
+        return fused_attention(
+            kernels,
+            qkv,
+            heads=self.heads,
+            pattern=self.pattern,
+            scale=self.scale,
+            segments=segments,
+            norms=norms,
+            rotation=rotation,
+        )
 
     def _explicit(
         self,

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ensue.model.attention import Attention, Taps, tap
+from ensue.core.native import usable_kernels
+from ensue.model.attention import Attention, Sight, Taps, tap
 from ensue.model.cache import Cache
 from ensue.model.config import GPTConfig
-from ensue.model.norm import make_norm
+from ensue.model.fused import fused_gelu, fused_swiglu
+from ensue.model.norm import make_norm, normed_for_product
 from ensue.model.rotary import Rotation
 
 # Legend: B rows, T tokens, W width, M hidden width of the MLP.
 
 
+def gelu(x: Tensor) -> Tensor:
+    """x Phi(x) in its tanh form (Hendrycks and Gimpel 2016; GPT to GPT-3)."""
+    kernels = usable_kernels(x.device)
+    if kernels is not None and x.dtype == torch.bfloat16:
+        return fused_gelu(kernels, x)
+    return F.gelu(x, approximate="tanh")
+
+
+def swiglu(gate_up: Tensor) -> Tensor:
+    """(..., 2M) -> (..., M): the first half, through SiLU, times the second (Shazeer 2020)."""
+    kernels = usable_kernels(gate_up.device)
+    if kernels is not None and gate_up.dtype == torch.bfloat16:
+        return fused_swiglu(kernels, gate_up)
+    gate, up = gate_up.chunk(2, dim=-1)
+    return F.silu(gate) * up
+
+
 class MLP(nn.Module):
-    """W -> M -> W with the tanh form of GELU (GPT to GPT-3)."""
+    """W -> M -> W with GELU (GPT to GPT-3)."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -23,12 +43,12 @@ class MLP(nn.Module):
         self.down = nn.Linear(config.hidden, config.width, bias=config.bias)
 
     def forward(self, x: Tensor, *, taps: Taps | None, prefix: str) -> Tensor:
-        hidden = tap(taps, f"{prefix}.hidden", F.gelu(self.up(x), approximate="tanh"))  # (B, T, M)
+        hidden = tap(taps, f"{prefix}.hidden", gelu(self.up(x)))  # (B, T, M)
         return tap(taps, f"{prefix}.output", self.down(hidden))
 
 
 class GatedMLP(nn.Module):
-    """W -> M -> W where one half gates the other through SiLU (SwiGLU, Shazeer 2020)."""
+    """W -> M -> W where one half gates the other through SiLU (SwiGLU)."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -36,8 +56,7 @@ class GatedMLP(nn.Module):
         self.down = nn.Linear(config.hidden, config.width, bias=config.bias)
 
     def forward(self, x: Tensor, *, taps: Taps | None, prefix: str) -> Tensor:
-        gate, up = self.gate_up(x).chunk(2, dim=-1)
-        hidden = tap(taps, f"{prefix}.hidden", F.silu(gate) * up)  # (B, T, M)
+        hidden = tap(taps, f"{prefix}.hidden", swiglu(self.gate_up(x)))  # (B, T, M)
         return tap(taps, f"{prefix}.output", self.down(hidden))
 
 
@@ -55,21 +74,22 @@ class Block(nn.Module):
         self.mlp = GatedMLP(config) if config.mlp == "swiglu" else MLP(config)
 
     def forward(
-        self, x: Tensor, *, rotation: Rotation | None, mask: Tensor | None, cache: Cache | None, taps: Taps | None
+        self, x: Tensor, *, rotation: Rotation | None, sight: Sight, cache: Cache | None, taps: Taps | None
     ) -> Tensor:
         """(B, T, W) -> (B, T, W). Taps: input, attention.*, middle, mlp.*, output."""
         x = tap(taps, f"{self.prefix}.input", x)
         attended = self.attention(
-            self.attention_norm(x) if self.norm_first else x,
+            normed_for_product(self.attention_norm, x) if self.norm_first else x,
             rotation=rotation,
-            mask=mask,
+            sight=sight,
             cache=cache,
             taps=taps,
             prefix=f"{self.prefix}.attention",
         )
         x = x + self._drop(attended)
         x = tap(taps, f"{self.prefix}.middle", x if self.norm_first else self.attention_norm(x))
-        changed = self.mlp(self.mlp_norm(x) if self.norm_first else x, taps=taps, prefix=f"{self.prefix}.mlp")
+        inner = normed_for_product(self.mlp_norm, x) if self.norm_first else x
+        changed = self.mlp(inner, taps=taps, prefix=f"{self.prefix}.mlp")
         x = x + self._drop(changed)
         return tap(taps, f"{self.prefix}.output", x if self.norm_first else self.mlp_norm(x))
 

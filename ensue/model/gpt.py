@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ensue.model.attention import Taps, tap, visibility
+from ensue.model.attention import Sight, Taps, tap
 from ensue.model.block import Block
 from ensue.model.cache import Cache
 from ensue.model.config import GPTConfig
 from ensue.model.init import initialise
-from ensue.model.norm import make_norm
+from ensue.model.norm import make_norm, normed_for_product
 from ensue.model.patterns import TwoWay
 from ensue.model.rotary import rotation_of
 
@@ -84,17 +84,13 @@ class GPT(nn.Module):
         x = tap(taps, "embedding", x)
         rotary = self.config.positions == "rotary"
         rotation = rotation_of(positions, self.config.head_width, self.config.rotary_base) if rotary else None
-        masks = {
-            pattern: visibility(pattern, heads=self.config.heads, positions=positions, held=held, segments=segments)
-            for pattern in set(self.config.patterns)
-        }
-        for layer, block in enumerate(self.blocks):
-            mask = masks[self.config.pattern(layer)]
-            x = block(x, rotation=rotation, mask=mask, cache=cache, taps=taps)
+        sight = Sight(positions, held, segments)
+        for block in self.blocks:
+            x = block(x, rotation=rotation, sight=sight, cache=cache, taps=taps)
         if cache is not None:
             cache.advance(tokens.shape[1])
         if self.final_norm is not None:
-            x = self.final_norm(x)
+            x = normed_for_product(self.final_norm, x)
         return tap(taps, "final", x)
 
     def logits(self, hidden: Tensor, *, taps: Taps | None = None) -> Tensor:

@@ -1,13 +1,29 @@
-"""The two normalisations: LayerNorm (GPT to GPT-3) and RMSNorm."""
+"""The two normalisations: LayerNorm (GPT to GPT-3) and RMSNorm, and the one kernel that runs before a product."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ensue.core.native import usable_kernels
 from ensue.model.config import GPTConfig
+from ensue.model.fused import fused_norm
+
+
+class LayerNorm(nn.Module):
+    """(x - mean) / sqrt(variance + epsilon) x gain + bias over the last dimension (Ba et al. 2016)."""
+
+    def __init__(self, width: int, epsilon: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.epsilon = epsilon
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.epsilon)
 
 
 class RMSNorm(nn.Module):
@@ -53,8 +69,23 @@ def _exact(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def make_norm(config: GPTConfig, width: int) -> nn.Module:
+Norm = LayerNorm | RMSNorm
+
+
+def normed_for_product(norm: Norm, x: Tensor) -> Tensor:
+    """norm(x) where only matrix products read it: in their precision, from one kernel, where there is one.
+
+    The residual stream itself is never given less than its own precision, so a norm that stands in it is called as
+    `norm(x)`.
+    """
+    kernels = usable_kernels(x.device)
+    if kernels is None or x.dtype != torch.float32:
+        normed: Tensor = norm(x)
+        return normed
+    bias, centred = (norm.bias, True) if isinstance(norm, LayerNorm) else (None, False)
+    return fused_norm(kernels, x, norm.weight, bias, centred=centred, epsilon=norm.epsilon)
+
+
+def make_norm(config: GPTConfig, width: int) -> Norm:
     """The config's normalisation over the last `width` values; LayerNorm keeps its bias, as all three papers do."""
-    if config.norm == "rms":
-        return RMSNorm(width, config.norm_epsilon)
-    return nn.LayerNorm(width, eps=config.norm_epsilon)
+    return (RMSNorm if config.norm == "rms" else LayerNorm)(width, config.norm_epsilon)

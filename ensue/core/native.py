@@ -1,0 +1,153 @@
+"""The C++ kernels in `kernels/`: built once with the machine's own compiler, loaded, and called on tensors.
+
+They are for CPUs with bf16 products in AVX-512, where a step in bf16 otherwise spends more time between its matrix
+products than in them. Everything they do has a twin in PyTorch, which runs wherever they cannot be had.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+SOURCES = ("activation.cpp", "attention.cpp", "cross_entropy.cpp", "norm.cpp", "rotary.cpp")
+HEADERS = ("product.h", "vector.h")
+NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16", "fma")
+FLAGS = (
+    *("-O3", "-std=c++17", "-fPIC", "-fopenmp", "-fno-math-errno"),
+    *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mfma"),
+)
+
+
+class Unavailable(Exception):
+    """Why the kernels cannot be had here, in words that follow "PyTorch's own kernels are used: "."""
+
+
+class Kernels:
+    """The loaded library. Arguments are tensors, numbers, structures, or None for a null pointer."""
+
+    def __init__(self, path: Path) -> None:
+        self._library = ctypes.CDLL(str(path))
+
+    def call(self, name: str, *arguments: Tensor | ctypes.Structure | int | float | bool | None) -> None:
+        """Run one kernel with torch's number of threads, which each takes as its last argument."""
+        function = self._library[name]
+        function.restype = None
+        function(*(_as_c(argument) for argument in arguments), ctypes.c_int(torch.get_num_threads()))
+
+
+def usable_kernels(device: torch.device) -> Kernels | None:
+    """The kernels, where a bf16 forward pass runs on a CPU that has them; None while `torch.compile` traces."""
+    if device.type != "cpu" or not torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+        return None
+    return kernels()
+
+
+@cache
+def kernels() -> Kernels | None:
+    """The kernels, built at the first call on a machine; None where they cannot be had."""
+    try:
+        return load_kernels()
+    except Unavailable:
+        return None
+
+
+def load_kernels() -> Kernels:
+    """Build if need be, and load. Raises Unavailable with the reason."""
+    if os.environ.get("ENSUE_KERNELS") == "off":
+        raise Unavailable("ENSUE_KERNELS is off")
+    missing = [flag for flag in NEEDED if flag not in _processor_flags()]
+    if missing:
+        raise Unavailable(f"this processor lacks {', '.join(missing)}")
+    compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++", "c++")), None)
+    with as_file(files("ensue.core") / "kernels") as sources:
+        path = _cache_folder() / f"kernels-{_fingerprint(sources, compiler)}.so"
+        if not path.exists():
+            if compiler is None:
+                raise Unavailable("no C++ compiler was found; install g++ or clang++")
+            _build(sources, compiler, path)
+    try:
+        return Kernels(path)
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be loaded ({error})") from error
+
+
+def _build(sources: Path, compiler: str, path: Path) -> None:
+    """Compile every source at once, link, and put the library in its place whole."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            objects = {name: Path(folder, name).with_suffix(".o") for name in SOURCES}
+            running = [
+                subprocess.Popen(
+                    [compiler, *FLAGS, "-c", str(sources / name), "-o", str(objects[name])],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+                for name in SOURCES
+            ]
+            said = [process.communicate()[1] for process in running]
+            for process, name, words in zip(running, SOURCES, said, strict=True):
+                if process.returncode:
+                    raise Unavailable(f"{compiler} could not build {name}: {words.strip()[:500]}")
+            library = Path(folder, "kernels.so")
+            # torch has loaded its own libgomp by this name, so that both share one pool of threads.
+            link = [compiler, "-shared", "-fopenmp", *map(str, objects.values()), "-o", str(library)]
+            linked = subprocess.run(link, capture_output=True, text=True)
+            if linked.returncode:
+                raise Unavailable(f"{compiler} could not link the kernels: {linked.stderr.strip()[:500]}")
+            os.replace(library, path)
+    except OSError as error:
+        raise Unavailable(f"building them failed ({error})") from error
+
+
+def _fingerprint(sources: Path, compiler: str | None) -> str:
+    """Of the sources and of how they are built: another version of Ensue builds its own."""
+    digest = hashlib.sha256(" ".join(FLAGS).encode())
+    for name in (*HEADERS, *SOURCES):
+        digest.update((sources / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _cache_folder() -> Path:
+    """Where built kernels are kept: the user's cache, which XDG_CACHE_HOME may move."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ensue"
+
+
+@cache
+def _processor_flags() -> frozenset[str]:
+    """What Linux says the processor can do; nothing elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace") if sys.platform == "linux" else ""
+    except OSError:
+        return frozenset()
+    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return frozenset(line.partition(":")[2].split())
+
+
+def _as_c(argument: Tensor | ctypes.Structure | int | float | bool | None) -> object:
+    match argument:
+        case None:
+            return ctypes.c_void_p(None)
+        case Tensor():
+            assert argument.is_contiguous()
+            return ctypes.c_void_p(argument.data_ptr())
+        case ctypes.Structure():
+            return ctypes.byref(argument)
+        case bool():
+            return ctypes.c_bool(argument)
+        case int():
+            return ctypes.c_long(argument)
+        case float():
+            return ctypes.c_float(argument)
