@@ -17,6 +17,10 @@ from ensue.core.native import Kernels
 ROOM_BYTES = 64 << 20
 """What the bf16 logits of one chunk may take. A larger chunk writes the (V, W) gradient less often."""
 
+SLICE = 4096
+"""Rows of the (V, W) gradient that are multiplied at a time: their sum then stays in cache, and the product needs no
+room of the vocabulary's size."""
+
 FEWEST_ROWS = 512
 """Rows of a chunk at least, whatever the vocabulary: thinner products are slow."""
 
@@ -36,11 +40,10 @@ class _FusedCrossEntropy(torch.autograd.Function):
             count, columns = states.shape[0], matrix.shape[0]
             rows = max(1, min(count, max(FEWEST_ROWS, ROOM_BYTES // (2 * columns))))
             room = matrix.new_empty(rows, columns)
-            product = torch.empty_like(matrix) if need_weight else matrix  # (V, W) of one chunk
+            product = matrix.new_empty(min(columns, SLICE), matrix.shape[1])
             hidden_gradient = torch.empty_like(states) if need_hidden else None
-            weight_gradient = torch.empty_like(weight) if need_weight else None
-            if weight_gradient is not None and not count:
-                weight_gradient.zero_()
+            make = torch.empty_like if count else torch.zeros_like
+            weight_gradient = make(weight) if need_weight else None
             losses = torch.empty(count)
             targets, weights = targets.contiguous(), weights.float().contiguous()
             for start in range(0, count, rows):
@@ -53,9 +56,12 @@ class _FusedCrossEntropy(torch.autograd.Function):
                 )  # the logits are their own gradient from here on
                 if hidden_gradient is not None:
                     torch.mm(logits, matrix, out=hidden_gradient[part])
-                if weight_gradient is not None:
-                    torch.mm(logits.t(), states[part], out=product)
-                    kernels.call("add_bf16", product, weight_gradient, product.numel(), start > 0)
+                for low in range(0, 0 if weight_gradient is None else columns, SLICE):
+                    high = min(low + SLICE, columns)
+                    torch.mm(logits[:, low:high].t(), states[part], out=product[: high - low])
+                    assert weight_gradient is not None
+                    into = weight_gradient[low:high]
+                    kernels.call("add_bf16", product, into, into.numel(), start > 0)
         ctx.save_for_backward(hidden_gradient, weight_gradient)
         ctx.dtypes = hidden.dtype, weight.dtype
         return losses.double().sum().float()

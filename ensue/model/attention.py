@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from ensue.core.native import usable_kernels
 from ensue.model.cache import Cache
 from ensue.model.config import GPTConfig
-from ensue.model.fused import HeadNorms, can_fuse_attention, fused_attention
-from ensue.model.norm import RMSNorm, make_norm
+from ensue.model.fused_attention import HeadNorms, can_fuse_attention, fused_attention
+from ensue.model.norm import Norm, RMSNorm, make_norm
 from ensue.model.patterns import Dense, Pattern
+from ensue.model.products import product_of, product_of_norm
 from ensue.model.rotary import Rotation, rotate
 
 # Legend: B rows, T queries, S keys, H heads, D head width, W width.
@@ -67,6 +68,7 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Tensor,
+        norm: Norm | None,
         *,
         rotation: Rotation | None,
         sight: Sight,
@@ -74,15 +76,14 @@ class Attention(nn.Module):
         taps: Taps | None,
         prefix: str,
     ) -> Tensor:
-        """(B, T, W) -> (B, T, W)."""
-        qkv = self.qkv(x)  # (B, T, 3W)
+        """(B, T, W) -> (B, T, W), of norm(x) or of x itself."""
+        qkv = product_of_norm(self.qkv, norm, x) if norm is not None else self.qkv(x)  # (B, T, 3W)
         dropout = self.dropout if self.training else 0.0
         if cache is None and taps is None and not dropout:
             mixed = self._fused(qkv, rotation=rotation, segments=sight.segments)
             if mixed is not None:
-                done: Tensor = self.out(mixed)
-                return done
-        rows, new, width = x.shape
+                return product_of(self.out, mixed)
+        rows, new, _ = x.shape
         qkv = qkv.view(rows, new, 3, self.heads, self.head_width)  # (B, T, 3, H, D)
         query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))  # (B, H, T, D) each
         if self.query_norm is not None and self.key_norm is not None:
@@ -103,7 +104,7 @@ class Attention(nn.Module):
         else:
             mixed = self._explicit(query, key, value, mask=mask, dropout=dropout, taps=taps, prefix=prefix)
         mixed = tap(taps, f"{prefix}.mixed", mixed)  # (B, H, T, D)
-        return tap(taps, f"{prefix}.output", self.out(mixed.transpose(1, 2).reshape(rows, new, width)))
+        return tap(taps, f"{prefix}.output", self.out(mixed.transpose(1, 2).flatten(2)))
 
     def _fused(self, qkv: Tensor, *, rotation: Rotation | None, segments: Tensor | None) -> Tensor | None:
         """Everything from (B, T, 3W) to the (B, T, W) mixed values in one kernel, or None where there is none."""

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ensue.core.native import usable_kernels
+from ensue.model.activation import gelu, swiglu
 from ensue.model.attention import Attention, Sight, Taps, tap
 from ensue.model.cache import Cache
 from ensue.model.config import GPTConfig
-from ensue.model.fused import fused_gelu, fused_swiglu
-from ensue.model.norm import make_norm, normed_for_product
+from ensue.model.norm import Norm, make_norm
+from ensue.model.products import product_of_gelu, product_of_norm, product_of_swiglu
 from ensue.model.rotary import Rotation
 
 # Legend: B rows, T tokens, W width, M hidden width of the MLP.
-
-
-def gelu(x: Tensor) -> Tensor:
-    """x Phi(x) in its tanh form (Hendrycks and Gimpel 2016; GPT to GPT-3)."""
-    kernels = usable_kernels(x.device)
-    if kernels is not None and x.dtype == torch.bfloat16:
-        return fused_gelu(kernels, x)
-    return F.gelu(x, approximate="tanh")
-
-
-def swiglu(gate_up: Tensor) -> Tensor:
-    """(..., 2M) -> (..., M): the first half, through SiLU, times the second (Shazeer 2020)."""
-    kernels = usable_kernels(gate_up.device)
-    if kernels is not None and gate_up.dtype == torch.bfloat16:
-        return fused_swiglu(kernels, gate_up)
-    gate, up = gate_up.chunk(2, dim=-1)
-    return F.silu(gate) * up
 
 
 class MLP(nn.Module):
@@ -42,9 +24,12 @@ class MLP(nn.Module):
         self.up = nn.Linear(config.width, config.hidden, bias=config.bias)
         self.down = nn.Linear(config.hidden, config.width, bias=config.bias)
 
-    def forward(self, x: Tensor, *, taps: Taps | None, prefix: str) -> Tensor:
-        hidden = tap(taps, f"{prefix}.hidden", gelu(self.up(x)))  # (B, T, M)
-        return tap(taps, f"{prefix}.output", self.down(hidden))
+    def forward(self, x: Tensor, norm: Norm | None, *, taps: Taps | None, prefix: str) -> Tensor:
+        """Of norm(x), or of x itself. Taps: hidden, output."""
+        up = product_of_norm(self.up, norm, x) if norm is not None else self.up(x)  # (B, T, M)
+        if taps is None:
+            return product_of_gelu(self.down, up)
+        return tap(taps, f"{prefix}.output", self.down(tap(taps, f"{prefix}.hidden", gelu(up))))
 
 
 class GatedMLP(nn.Module):
@@ -55,9 +40,12 @@ class GatedMLP(nn.Module):
         self.gate_up = nn.Linear(config.width, 2 * config.hidden, bias=config.bias)
         self.down = nn.Linear(config.hidden, config.width, bias=config.bias)
 
-    def forward(self, x: Tensor, *, taps: Taps | None, prefix: str) -> Tensor:
-        hidden = tap(taps, f"{prefix}.hidden", swiglu(self.gate_up(x)))  # (B, T, M)
-        return tap(taps, f"{prefix}.output", self.down(hidden))
+    def forward(self, x: Tensor, norm: Norm | None, *, taps: Taps | None, prefix: str) -> Tensor:
+        """Of norm(x), or of x itself. Taps: hidden, output."""
+        gate_up = product_of_norm(self.gate_up, norm, x) if norm is not None else self.gate_up(x)  # (B, T, 2M)
+        if taps is None:
+            return product_of_swiglu(self.down, gate_up)
+        return tap(taps, f"{prefix}.output", self.down(tap(taps, f"{prefix}.hidden", swiglu(gate_up))))
 
 
 class Block(nn.Module):
@@ -79,7 +67,8 @@ class Block(nn.Module):
         """(B, T, W) -> (B, T, W). Taps: input, attention.*, middle, mlp.*, output."""
         x = tap(taps, f"{self.prefix}.input", x)
         attended = self.attention(
-            normed_for_product(self.attention_norm, x) if self.norm_first else x,
+            x,
+            self.attention_norm if self.norm_first else None,
             rotation=rotation,
             sight=sight,
             cache=cache,
@@ -88,8 +77,7 @@ class Block(nn.Module):
         )
         x = x + self._drop(attended)
         x = tap(taps, f"{self.prefix}.middle", x if self.norm_first else self.attention_norm(x))
-        inner = normed_for_product(self.mlp_norm, x) if self.norm_first else x
-        changed = self.mlp(inner, taps=taps, prefix=f"{self.prefix}.mlp")
+        changed = self.mlp(x, self.mlp_norm if self.norm_first else None, taps=taps, prefix=f"{self.prefix}.mlp")
         x = x + self._drop(changed)
         return tap(taps, f"{self.prefix}.output", x if self.norm_first else self.mlp_norm(x))
 

@@ -1,286 +1,185 @@
-"""Parts of a layer as single CPU kernels in bf16, forward and backward (`ensue.core.native`).
+"""Matrix products in bf16 together with what makes their input, on CPUs that `ensue.core.native` has kernels for.
 
-Each has its twin in PyTorch: LayerNorm and RMSNorm in `norm`, GELU and SwiGLU in `block`, attention and the preparation
-of its queries and keys in `attention` and `rotary`. Activations come in and go out as bf16; the residual stream, the
-statistics of norms and of softmaxes, and all parameters are fp32.
+A layer's products read a norm of the residual stream, or an activation. Those are quick to make again, so the backward
+pass does, and what is kept in between is only what they are made from: about half of what autograd would hold. The
+residual stream, the statistics of norms, parameters and their gradients are fp32; products run in bf16 like autocast's.
 
-Legend: B rows, T tokens, H heads, D head width, W width, M hidden width.
+The twins are `norm.LayerNorm`, `norm.RMSNorm`, `activation.gelu`, `activation.swiglu`, each followed by its nn.Linear.
+Legend: N rows, W width, M hidden width.
 """
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ensue.core.native import Kernels
-from ensue.model.patterns import Banded, Dense, Pattern, TwoWay
-from ensue.model.rotary import Rotation
+
+Gradients = tuple[Tensor | None, ...]
 
 
-def fused_norm(
-    kernels: Kernels, x: Tensor, gain: Tensor, bias: Tensor | None, *, centred: bool, epsilon: float
-) -> Tensor:
-    """(..., W) fp32 -> bf16: LayerNorm where `centred`, else RMSNorm."""
-    normed: Tensor = _Norm.apply(kernels, x, gain, bias, centred, epsilon)  # type: ignore[no-untyped-call]
-    return normed
+class Source(Protocol):
+    """What makes a product's input: one kernel forward, one backward. `kept` is what the second wants of the first."""
 
+    def make(self, kernels: Kernels, *inputs: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The bf16 input of the product, and `kept`."""
 
-def fused_gelu(kernels: Kernels, x: Tensor) -> Tensor:
-    """GELU in its tanh form, of bf16 in any shape."""
-    activated: Tensor = _Gelu.apply(kernels, x)  # type: ignore[no-untyped-call]
-    return activated
-
-
-def fused_swiglu(kernels: Kernels, gate_up: Tensor) -> Tensor:
-    """(..., 2M) bf16 -> (..., M): silu(first half) x second half."""
-    gated: Tensor = _SwiGLU.apply(kernels, gate_up)  # type: ignore[no-untyped-call]
-    return gated
-
-
-def can_fuse_attention(qkv: Tensor, pattern: Pattern, heads: int) -> bool:
-    """Whether `fused_attention` takes these: every query sees one run of keys, and heads fill vectors."""
-    width = qkv.shape[-1] // 3 // heads
-    return isinstance(pattern, Dense | Banded | TwoWay) and width % 32 == 0 and qkv.dtype == torch.bfloat16
+    def differentiate(
+        self, kernels: Kernels, outer: Tensor, kept: tuple[Tensor, ...], *inputs: Tensor | None
+    ) -> Gradients:
+        """Gradients of the inputs, from that of what was made."""
 
 
 @dataclass(frozen=True)
-class HeadNorms:
-    """RMSNorm of queries and keys over each head: gains (D,) and epsilon."""
+class NormSource:
+    """Inputs x (..., W) fp32, gain (W,), bias (W,) or None: LayerNorm where `centred`, else RMSNorm."""
 
-    query_gain: Tensor
-    key_gain: Tensor
+    centred: bool
     epsilon: float
 
-
-def fused_attention(
-    kernels: Kernels,
-    qkv: Tensor,
-    *,
-    heads: int,
-    pattern: Pattern,
-    scale: float,
-    segments: Tensor | None,
-    norms: HeadNorms | None,
-    rotation: Rotation | None,
-) -> Tensor:
-    """(B, T, 3W) bf16 -> (B, T, W): norms and rotation of queries and keys where given, then softmax(QK^T scale) V.
-
-    `segments` (B, T) numbers documents that must not see each other. Memory grows with T, never with T x T.
-    """
-    first, last = _bounds(pattern, qkv.shape[1], segments)
-    gains = None if norms is None else torch.stack((norms.query_gain, norms.key_gain))  # (2, D)
-    epsilon = 0.0 if norms is None else norms.epsilon
-    cosine, sine = (None, None) if rotation is None else (table.flatten(0, 2).contiguous() for table in rotation)
-    mixed: Tensor = _Attention.apply(kernels, qkv, gains, epsilon, cosine, sine, heads, scale, first, last)  # type: ignore[no-untyped-call]
-    return mixed
-
-
-@lru_cache(maxsize=16)
-def _pattern_bounds(pattern: Pattern, tokens: int) -> tuple[Tensor, Tensor]:
-    """(1, T) first and last key that each query sees, both ends included."""
-    place = torch.arange(tokens, dtype=torch.int32)[None]
-    match pattern:
-        case Banded():
-            return (place - (pattern.window - 1)).clamp(min=0), place
-        case TwoWay():
-            return torch.zeros_like(place), torch.full_like(place, tokens - 1)
-        case _:
-            return torch.zeros_like(place), place
-
-
-def _bounds(pattern: Pattern, tokens: int, segments: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The pattern's bounds, cut at the ends of each query's document where `segments` numbers them."""
-    first, last = _pattern_bounds(pattern, tokens)
-    if segments is None:
-        return first, last
-    segments = segments.contiguous()
-    begin = torch.searchsorted(segments, segments).to(torch.int32)  # (B, T) where this number begins
-    end = torch.searchsorted(segments, segments, right=True).to(torch.int32) - 1
-    return torch.maximum(first, begin), torch.minimum(last, end)
-
-
-class _Norm(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, kernels: Kernels, x: Tensor, gain: Tensor, bias: Tensor | None, centred: bool, epsilon: float
-    ) -> Tensor:
-        x = x.contiguous()
+    def make(self, kernels: Kernels, *inputs: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        x, gain, bias = inputs
+        assert x is not None
         width = x.shape[-1]
+        rows = x.numel() // width
         out = torch.empty(x.shape, dtype=torch.bfloat16)
-        mean, inverse = torch.empty(2, x.numel() // width).unbind()
-        kernels.call("norm_forward", x, gain, bias, centred, epsilon, x.numel() // width, width, out, mean, inverse)
-        ctx.save_for_backward(x, gain, mean, inverse)
-        ctx.kernels, ctx.centred, ctx.biased = kernels, centred, bias is not None
-        return out
+        mean, inverse = torch.empty(2, rows).unbind()
+        kernels.call("norm_forward", x, gain, bias, self.centred, self.epsilon, rows, width, out, mean, inverse)
+        return out, (mean, inverse)
 
-    @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        x, gain, mean, inverse = ctx.saved_tensors
+    def differentiate(
+        self, kernels: Kernels, outer: Tensor, kept: tuple[Tensor, ...], *inputs: Tensor | None
+    ) -> Gradients:
+        x, gain, bias = inputs
+        assert x is not None
+        assert gain is not None
         width = x.shape[-1]
-        dx = torch.empty_like(x)
-        gain_gradient = torch.zeros_like(gain)
-        bias_gradient = torch.zeros_like(gain) if ctx.biased else None
-        ctx.kernels.call(
-            "norm_backward",
-            *(outer[0].contiguous(), x, gain, mean, inverse, ctx.centred, x.numel() // width, width),
-            *(dx, gain_gradient, bias_gradient),
-        )
-        return None, dx, gain_gradient, bias_gradient, None, None
+        dx, gain_gradient = torch.empty_like(x), torch.zeros_like(gain)
+        bias_gradient = None if bias is None else torch.zeros_like(bias)
+        shape = (self.centred, x.numel() // width, width)
+        kernels.call("norm_backward", outer, x, gain, *kept, *shape, dx, gain_gradient, bias_gradient)
+        return dx, gain_gradient, bias_gradient
 
 
-class _Gelu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, kernels: Kernels, x: Tensor) -> Tensor:
-        x = x.contiguous()
+@dataclass(frozen=True)
+class GeluSource:
+    """Input x (..., M) bf16: GELU in its tanh form."""
+
+    def make(self, kernels: Kernels, *inputs: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        (x,) = inputs
+        assert x is not None
         out = torch.empty_like(x)
         kernels.call("gelu_forward", x, out, x.numel())
-        ctx.save_for_backward(x)
-        ctx.kernels = kernels
-        return out
+        return out, ()
 
-    @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        (x,) = ctx.saved_tensors
+    def differentiate(
+        self, kernels: Kernels, outer: Tensor, kept: tuple[Tensor, ...], *inputs: Tensor | None
+    ) -> Gradients:
+        (x,) = inputs
+        assert x is not None
         dx = torch.empty_like(x)
-        ctx.kernels.call("gelu_backward", outer[0].contiguous(), x, dx, x.numel())
-        return None, dx
+        kernels.call("gelu_backward", outer, x, dx, x.numel())
+        return (dx,)
 
 
-class _SwiGLU(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, kernels: Kernels, gate_up: Tensor) -> Tensor:
-        gate_up = gate_up.contiguous()
+@dataclass(frozen=True)
+class SwiGLUSource:
+    """Input (..., 2M) bf16: silu(first half) x second half."""
+
+    def make(self, kernels: Kernels, *inputs: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        (gate_up,) = inputs
+        assert gate_up is not None
         *outside, both = gate_up.shape
         out = gate_up.new_empty(*outside, both // 2)
         kernels.call("swiglu_forward", gate_up, out, gate_up.numel() // both, both // 2)
-        ctx.save_for_backward(gate_up)
-        ctx.kernels = kernels
-        return out
+        return out, ()
 
-    @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        (gate_up,) = ctx.saved_tensors
+    def differentiate(
+        self, kernels: Kernels, outer: Tensor, kept: tuple[Tensor, ...], *inputs: Tensor | None
+    ) -> Gradients:
+        (gate_up,) = inputs
+        assert gate_up is not None
         both = gate_up.shape[-1]
         gradient = torch.empty_like(gate_up)
-        rows = gate_up.numel() // both
-        ctx.kernels.call("swiglu_backward", outer[0].contiguous(), gate_up, gradient, rows, both // 2)
-        return None, gradient
+        kernels.call("swiglu_backward", outer, gate_up, gradient, gate_up.numel() // both, both // 2)
+        return (gradient,)
 
 
-class _Shape(ctypes.Structure):
-    """As in attention.cpp."""
+@dataclass(frozen=True)
+class GivenSource:
+    """Input x (..., W) bf16, as it is."""
 
-    _fields_ = (
-        *((name, ctypes.c_long) for name in ("rows", "heads", "queries", "keys", "width")),
-        ("scale", ctypes.c_float),
-        ("first", ctypes.c_void_p),
-        ("last", ctypes.c_void_p),
-        ("bounds_stride", ctypes.c_long),
-    )
+    def make(self, kernels: Kernels, *inputs: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        (x,) = inputs
+        assert x is not None
+        return x, ()
 
-
-class _View(ctypes.Structure):
-    """As in attention.cpp: a (B, T, H, D) tensor of bf16."""
-
-    _fields_ = (("data", ctypes.c_void_p), *((name, ctypes.c_long) for name in ("batch", "token", "head")))
-
-    @classmethod
-    def of(cls, x: Tensor) -> _View:
-        assert x.dtype == torch.bfloat16
-        assert x.stride(3) == 1
-        return cls(x.data_ptr(), x.stride(0), x.stride(1), x.stride(2))
+    def differentiate(
+        self, kernels: Kernels, outer: Tensor, kept: tuple[Tensor, ...], *inputs: Tensor | None
+    ) -> Gradients:
+        return (outer,)
 
 
-class _Preparation(ctypes.Structure):
-    """As in rotary.cpp."""
-
-    _fields_ = (
-        *((name, ctypes.c_long) for name in ("rows", "tokens", "heads", "width")),
-        ("gains", ctypes.c_void_p),
-        ("epsilon", ctypes.c_float),
-        ("cosines", ctypes.c_void_p),
-        ("sines", ctypes.c_void_p),
-    )
+def fused_product(
+    kernels: Kernels, source: Source, weight: Tensor, bias: Tensor | None, *inputs: Tensor | None
+) -> Tensor:
+    """What `source` makes of `inputs`, times weight (O, W) transposed, plus bias (O,): (..., O) bf16."""
+    given = [None if each is None else each.contiguous() for each in inputs]
+    product: Tensor = _Product.apply(kernels, source, weight, bias, *given)  # type: ignore[no-untyped-call]
+    return product
 
 
-class _Attention(torch.autograd.Function):
-    """Queries and keys are prepared again in the backward pass rather than kept."""
+def fused_source(kernels: Kernels, source: Source, *inputs: Tensor | None) -> Tensor:
+    """What `source` makes of `inputs`, where no product follows at once."""
+    given = [None if each is None else each.contiguous() for each in inputs]
+    made: Tensor = _Made.apply(kernels, source, *given)  # type: ignore[no-untyped-call]
+    return made
 
+
+class _Made(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, kernels: Kernels, source: Source, *inputs: Tensor | None) -> Tensor:
+        made, kept = source.make(kernels, *inputs)
+        ctx.save_for_backward(*kept, *inputs)
+        ctx.kernels, ctx.source, ctx.kept = kernels, source, len(kept)
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> Gradients:
+        kept, inputs = ctx.saved_tensors[: ctx.kept], ctx.saved_tensors[ctx.kept :]
+        return None, None, *ctx.source.differentiate(ctx.kernels, outer[0].contiguous(), kept, *inputs)
+
+
+class _Product(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        kernels: Kernels,
-        qkv: Tensor,
-        gains: Tensor | None,
-        epsilon: float,
-        cosine: Tensor | None,
-        sine: Tensor | None,
-        heads: int,
-        scale: float,
-        first: Tensor,
-        last: Tensor,
+        ctx: Any, kernels: Kernels, source: Source, weight: Tensor, bias: Tensor | None, *inputs: Tensor | None
     ) -> Tensor:
-        rows, tokens, triple = qkv.shape
-        qkv = qkv.contiguous().view(rows, tokens, 3, heads, triple // 3 // heads)
-        prepared = _prepare(kernels, qkv, gains, epsilon, cosine, sine)
-        out = qkv.new_empty(rows, tokens, heads, qkv.shape[-1])
-        lse = torch.empty(rows, heads, tokens)
-        shape = _shape(qkv, scale, first, last)
-        views = [_View.of(part) for part in (prepared[:, :, 0], prepared[:, :, 1], qkv[:, :, 2], out)]
-        kernels.call("attention_forward", shape, *views, lse)
-        ctx.save_for_backward(qkv, gains, cosine, sine, first, last, out, lse)
-        ctx.kernels, ctx.scale, ctx.epsilon = kernels, scale, epsilon
-        return out.flatten(2)
+        made, _ = source.make(kernels, *inputs)
+        with torch.autocast("cpu", enabled=False):
+            rows, matrix = made.flatten(0, -2), weight.to(torch.bfloat16)
+            if bias is None:
+                product = torch.mm(rows, matrix.t())
+            else:
+                product = torch.addmm(bias.to(torch.bfloat16), rows, matrix.t())
+        ctx.save_for_backward(weight, bias, *inputs)
+        ctx.kernels, ctx.source = kernels, source
+        return product.view(*made.shape[:-1], -1)
 
     @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        qkv, gains, cosine, sine, first, last, out, lse = ctx.saved_tensors
-        kernels: Kernels = ctx.kernels
-        prepared = _prepare(kernels, qkv, gains, ctx.epsilon, cosine, sine)
-        gradient = torch.empty_like(qkv)
-        mixed_gradient = outer[0].contiguous().view_as(out)
-        inputs = (prepared[:, :, 0], prepared[:, :, 1], qkv[:, :, 2], out, mixed_gradient)
-        kernels.call(
-            "attention_backward",
-            _shape(qkv, ctx.scale, first, last),
-            *(_View.of(part) for part in inputs),
-            lse,
-            *(_View.of(part) for part in gradient.unbind(2)),
-        )
-        gain_gradients = None
-        if prepared is not qkv:
-            gain_gradients = None if gains is None else torch.zeros_like(gains)
-            preparation = _preparation(qkv, gains, ctx.epsilon, cosine, sine)
-            kernels.call("prepare_backward", preparation, qkv, gradient, gain_gradients)
-        return None, gradient.flatten(2), gain_gradients, *(None,) * 7
-
-
-def _prepare(
-    kernels: Kernels, qkv: Tensor, gains: Tensor | None, epsilon: float, cosine: Tensor | None, sine: Tensor | None
-) -> Tensor:
-    """(B, T, 3, H, D) -> (B, T, 2, H, D), or `qkv` itself where there is nothing to do."""
-    if gains is None and cosine is None:
-        return qkv
-    rows, tokens, _, heads, width = qkv.shape
-    prepared = qkv.new_empty(rows, tokens, 2, heads, width)
-    kernels.call("prepare_forward", _preparation(qkv, gains, epsilon, cosine, sine), qkv, prepared)
-    return prepared
-
-
-def _preparation(
-    qkv: Tensor, gains: Tensor | None, epsilon: float, cosine: Tensor | None, sine: Tensor | None
-) -> _Preparation:
-    rows, tokens, _, heads, width = qkv.shape
-    places = [None if each is None else each.data_ptr() for each in (gains, cosine, sine)]
-    return _Preparation(rows, tokens, heads, width, places[0], epsilon, places[1], places[2])
-
-
-def _shape(qkv: Tensor, scale: float, first: Tensor, last: Tensor) -> _Shape:
-    rows, tokens, _, heads, width = qkv.shape
-    stride = 0 if first.shape[0] == 1 else tokens
-    return _Shape(rows, heads, tokens, tokens, width, scale, first.data_ptr(), last.data_ptr(), stride)
+    def backward(ctx: Any, *outer: Tensor) -> Gradients:
+        weight, bias, *inputs = ctx.saved_tensors
+        made, kept = ctx.source.make(ctx.kernels, *inputs)
+        rows, gradient = made.flatten(0, -2), outer[0].contiguous().flatten(0, -2)
+        weight_gradient = bias_gradient = None
+        if ctx.needs_input_grad[2]:
+            weight_gradient = torch.mm(gradient.t(), rows).to(weight.dtype)
+        if bias is not None and ctx.needs_input_grad[3]:
+            bias_gradient = gradient.sum(0, dtype=bias.dtype)
+        made_gradient = torch.mm(gradient, weight.to(gradient.dtype)).view_as(made)
+        del made, rows
+        found = ctx.source.differentiate(ctx.kernels, made_gradient, kept, *inputs)
+        return None, None, weight_gradient, bias_gradient, *found

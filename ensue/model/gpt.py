@@ -11,8 +11,9 @@ from ensue.model.block import Block
 from ensue.model.cache import Cache
 from ensue.model.config import GPTConfig
 from ensue.model.init import initialise
-from ensue.model.norm import make_norm, normed_for_product
+from ensue.model.norm import make_norm
 from ensue.model.patterns import TwoWay
+from ensue.model.products import normed_for_product
 from ensue.model.rotary import rotation_of
 
 # Legend: B rows, T new tokens, S tokens held in all, W width, V vocabulary.
@@ -76,7 +77,7 @@ class GPT(nn.Module):
     ) -> Tensor:
         """The (B, T, W) states that the output matrix is applied to; arguments as in `forward`."""
         positions, held = self._place(tokens, cache, segments)
-        x = self.token_embedding(tokens)  # (B, T, W)
+        x = self._embed(tokens)  # (B, T, W)
         if self.position_embedding is not None:
             x = x + self.position_embedding(positions)
         if self.training and self.config.embedding_dropout:
@@ -92,6 +93,13 @@ class GPT(nn.Module):
         if self.final_norm is not None:
             x = normed_for_product(self.final_norm, x)
         return tap(taps, "final", x)
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        """(B, T) -> (B, T, W). Where the output matrix is the same, whose gradient is dense, the rows looked up are added
+        to that one as they are; on a CPU that spares a second (V, W) tensor, most of it zeros."""
+        weight = self.token_embedding.weight
+        rows = self.head is None and weight.device.type == "cpu" and type(weight) is nn.Parameter
+        return F.embedding(tokens, weight, sparse=rows)
 
     def logits(self, hidden: Tensor, *, taps: Taps | None = None) -> Tensor:
         """(B, T, W) -> (B, T, V)."""

@@ -1,4 +1,4 @@
-"""The two normalisations: LayerNorm (GPT to GPT-3) and RMSNorm, and the one kernel that runs before a product."""
+"""The two normalisations: LayerNorm (GPT to GPT-3) and RMSNorm."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ensue.core.native import usable_kernels
 from ensue.model.config import GPTConfig
-from ensue.model.fused import fused_norm
 
 
 class LayerNorm(nn.Module):
@@ -70,20 +68,6 @@ def _exact(x: Tensor) -> Tensor:
 
 
 Norm = LayerNorm | RMSNorm
-
-
-def normed_for_product(norm: Norm, x: Tensor) -> Tensor:
-    """norm(x) where only matrix products read it: in their precision, from one kernel, where there is one.
-
-    The residual stream itself is never given less than its own precision, so a norm that stands in it is called as
-    `norm(x)`.
-    """
-    kernels = usable_kernels(x.device)
-    if kernels is None or x.dtype != torch.float32:
-        normed: Tensor = norm(x)
-        return normed
-    bias, centred = (norm.bias, True) if isinstance(norm, LayerNorm) else (None, False)
-    return fused_norm(kernels, x, norm.weight, bias, centred=centred, epsilon=norm.epsilon)
 
 
 def make_norm(config: GPTConfig, width: int) -> Norm:

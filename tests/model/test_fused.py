@@ -10,7 +10,8 @@ from ensue.core import native
 from ensue.loss.linear_cross_entropy import linear_cross_entropy, plain_cross_entropy
 from ensue.loss.next_token import NextToken
 from ensue.model import presets
-from ensue.model.fused import HeadNorms, fused_attention, fused_gelu, fused_norm, fused_swiglu
+from ensue.model.fused import GeluSource, GivenSource, NormSource, SwiGLUSource, fused_product, fused_source
+from ensue.model.fused_attention import HeadNorms, fused_attention
 from ensue.model.gpt import GPT
 from ensue.model.patterns import Banded, Dense, TwoWay
 from ensue.model.rotary import rotate, rotation_of
@@ -45,7 +46,7 @@ def test_norms(rows, width, centred, seed):
         wanted = F.rms_norm(exact[0], (width,), exact[1], 1e-2)
     wanted.backward(outer.double())
     ours = leaves(x, gain, bias, dtype=torch.float32)
-    found = fused_norm(KERNELS, ours[0], ours[1], ours[2] if centred else None, centred=centred, epsilon=1e-2)
+    found = fused_source(KERNELS, NormSource(centred, 1e-2), ours[0], ours[1], ours[2] if centred else None)
     assert found.dtype == torch.bfloat16
     found.backward(outer)
     assert_near(found, wanted, "output")
@@ -61,7 +62,7 @@ def test_gelu(count, scale):
     wanted = F.gelu(exact, approximate="tanh")
     wanted.backward(outer.double())
     (ours,) = leaves(x, dtype=torch.bfloat16)
-    found = fused_gelu(KERNELS, ours)
+    found = fused_source(KERNELS, GeluSource(), ours)
     found.backward(outer)
     assert_near(found, wanted, "output")
     assert_near(ours.grad, exact.grad, "x")
@@ -76,10 +77,47 @@ def test_swiglu(rows, width, scale):
     wanted = F.silu(gate) * up
     wanted.backward(outer.double())
     (ours,) = leaves(x, dtype=torch.bfloat16)
-    found = fused_swiglu(KERNELS, ours)
+    found = fused_source(KERNELS, SwiGLUSource(), ours)
     found.backward(outer)
     assert_near(found, wanted, "output")
     assert_near(ours.grad, exact.grad, "x")
+
+
+@given(
+    rows=st.integers(1, 40),
+    width=st.integers(1, 40).map(lambda half: 2 * half),
+    columns=st.integers(1, 70),
+    source=st.sampled_from([GivenSource(), GeluSource(), SwiGLUSource(), NormSource(True, 1e-5)]),
+    biased=st.booleans(),
+)
+def test_products(rows, width, columns, source, biased):
+    made_width = width // 2 if isinstance(source, SwiGLUSource) else width
+    inputs = [values(rows, width)]
+    if isinstance(source, NormSource):
+        inputs = [inputs[0].float(), values(width, seed=4).float(), values(width, seed=5).float()]
+    weight, bias, outer = values(columns, made_width, seed=1), values(columns, seed=2), values(rows, columns, seed=3)
+    makers = {
+        GivenSource: lambda x: x,
+        GeluSource: lambda x: F.gelu(x, approximate="tanh"),
+        SwiGLUSource: lambda x: F.silu(x.chunk(2, -1)[0]) * x.chunk(2, -1)[1],
+        NormSource: lambda x, gain, shift: F.layer_norm(x, (width,), gain, shift),
+    }
+    exact = leaves(*inputs, weight, bias, dtype=torch.float64)
+    wanted = F.linear(makers[type(source)](*exact[:-2]), exact[-2], exact[-1] if biased else None)
+    wanted.backward(outer.double())
+    ours = [leaf for each in inputs for leaf in leaves(each, dtype=each.dtype)]
+    ours += leaves(weight, bias, dtype=torch.float32)
+    found = fused_product(KERNELS, source, ours[-2], ours[-1] if biased else None, *ours[:-2])
+    assert found.dtype == torch.bfloat16
+    found.backward(outer)
+    scale = wanted.abs().max()
+    assert (found.double() - wanted).abs().max() <= 4 * ROUNDING * scale
+    largest = max(b.grad.norm() for b in exact if b.grad is not None)
+    for a, b in zip(ours, exact, strict=True):
+        assert (a.grad is None) == (b.grad is None)
+        if b.grad is not None:
+            assert a.grad.dtype == a.dtype
+            assert (a.grad.double() - b.grad).norm() <= 4 * ROUNDING * largest
 
 
 PATTERNS = st.one_of(st.just(Dense()), st.just(TwoWay()), st.integers(1, 200).map(Banded))

@@ -1,0 +1,73 @@
+"""A layer's matrix products, each with what makes its input: fused where this machine can, plain modules elsewhere."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ensue.core.native import Kernels, usable_kernels
+from ensue.model.activation import gelu, swiglu
+from ensue.model.fused import GeluSource, GivenSource, NormSource, SwiGLUSource, fused_product, fused_source
+from ensue.model.norm import LayerNorm, Norm
+
+
+def product_of(linear: nn.Linear, x: Tensor) -> Tensor:
+    """linear(x)."""
+    kernels = _kernels_for(linear, x, torch.bfloat16)
+    if kernels is None:
+        plain: Tensor = linear(x)
+        return plain
+    return fused_product(kernels, GivenSource(), linear.weight, linear.bias, x)
+
+
+def product_of_norm(linear: nn.Linear, norm: Norm, x: Tensor) -> Tensor:
+    """linear(norm(x))."""
+    kernels = _kernels_for(linear, x, torch.float32)
+    if kernels is None:
+        plain: Tensor = linear(norm(x))
+        return plain
+    return fused_product(kernels, _source(norm), linear.weight, linear.bias, x, *_parameters(norm))
+
+
+def product_of_gelu(linear: nn.Linear, x: Tensor) -> Tensor:
+    """linear(gelu(x))."""
+    kernels = _kernels_for(linear, x, torch.bfloat16)
+    if kernels is None:
+        plain: Tensor = linear(gelu(x))
+        return plain
+    return fused_product(kernels, GeluSource(), linear.weight, linear.bias, x)
+
+
+def product_of_swiglu(linear: nn.Linear, gate_up: Tensor) -> Tensor:
+    """linear(swiglu(gate_up))."""
+    kernels = _kernels_for(linear, gate_up, torch.bfloat16)
+    if kernels is None:
+        plain: Tensor = linear(swiglu(gate_up))
+        return plain
+    return fused_product(kernels, SwiGLUSource(), linear.weight, linear.bias, gate_up)
+
+
+def normed_for_product(norm: Norm, x: Tensor) -> Tensor:
+    """norm(x) where only a matrix product elsewhere reads it, in that product's precision. A norm that stands in the
+    residual stream, which is never given less than its own, is called as `norm(x)`."""
+    kernels = usable_kernels(x.device)
+    if kernels is None or x.dtype != torch.float32:
+        plain: Tensor = norm(x)
+        return plain
+    return fused_source(kernels, _source(norm), x, *_parameters(norm))
+
+
+def _kernels_for(linear: nn.Linear, x: Tensor, dtype: torch.dtype) -> Kernels | None:
+    """The kernels, where `x` is of the dtype they read and the weights are ordinary fp32 tensors, not sharded ones."""
+    kernels = usable_kernels(x.device)
+    if kernels is None or x.dtype != dtype or linear.weight.dtype != torch.float32:
+        return None
+    return kernels if type(linear.weight) in (nn.Parameter, Tensor) else None
+
+
+def _source(norm: Norm) -> NormSource:
+    return NormSource(centred=isinstance(norm, LayerNorm), epsilon=norm.epsilon)
+
+
+def _parameters(norm: Norm) -> tuple[Tensor, Tensor | None]:
+    return norm.weight, norm.bias if isinstance(norm, LayerNorm) else None
