@@ -85,7 +85,7 @@ def serve_steps(connection: Connection, shape: Shape, variant: Variant, cache: s
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
     torch.set_num_threads(threads)
     try:
-        run = (_ensue if variant.library == "ensue" else _transformers)(shape, variant)
+        run = (ensue_step if variant.library == "ensue" else transformers_step)(shape, variant)
         connection.send({"built_mb": _peak_mb()})
         while (index := connection.recv()) is not None:
             begun = time.perf_counter()
@@ -106,9 +106,10 @@ def serve_products(connection: Connection, threads: int) -> None:
         connection.send(dict(zip(("fp32", "bf16"), rates, strict=True)))
 
 
-def _ensue(shape: Shape, variant: Variant) -> Callable[[int], float]:
+def ensue_step(shape: Shape, variant: Variant, device: torch.device = CPU) -> Callable[[int], float]:
+    """Ensue's engine, as a run wires it."""
     keep_freed_memory()
-    model = GPT.build(shape.config, SEED)
+    model = GPT.build(shape.config, SEED).to(device)
     states = torch.compile(model.hidden, dynamic=False) if variant.compiled else None
     engine = Engine(
         model=model,
@@ -117,14 +118,14 @@ def _ensue(shape: Shape, variant: Variant) -> Callable[[int], float]:
         optimizer=Optimizer(model, OPTIMIZER),
         schedule=Schedule("constant", 0, 1),
         clip=OPTIMIZER.clip,
-        device=CPU,
+        device=device,
         precision=variant.precision,
         seed=SEED,
     )
     return lambda index: engine.step(index).loss
 
 
-def _transformers(shape: Shape, variant: Variant) -> Callable[[int], float]:
+def transformers_step(shape: Shape, variant: Variant, device: torch.device = CPU) -> Callable[[int], float]:
     """A plain loop over their model with the same weights, batches, optimizer groups, clipping and targets."""
     from transformers import GPT2LMHeadModel
     from transformers.utils import logging
@@ -133,7 +134,7 @@ def _transformers(shape: Shape, variant: Variant) -> Callable[[int], float]:
     assert OPTIMIZER.clip is not None
     with tempfile.TemporaryDirectory() as folder:
         save_model(GPT.build(shape.config, SEED), Path(folder))
-        model = GPT2LMHeadModel.from_pretrained(folder)
+        model = GPT2LMHeadModel.from_pretrained(folder).to(device)
     model.train()
     # A cache of keys and values is made by default even in training, where nobody reads it.
     model.config.use_cache = False
@@ -154,9 +155,9 @@ def _transformers(shape: Shape, variant: Variant) -> Callable[[int], float]:
     clip = OPTIMIZER.clip
 
     def run(index: int) -> float:
-        batch = next(stream.batches(index))
+        batch = next(stream.batches(index)).to(device)
         optimizer.zero_grad(set_to_none=True)
-        with autocast(CPU, variant.precision):
+        with autocast(device, variant.precision):
             # `labels` are shifted inside and lose each row's last target; `shift_labels` says all targets outright.
             loss = forward(batch.tokens, labels=batch.tokens, shift_labels=batch.targets).loss
         loss.backward()
