@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -160,24 +161,40 @@ class Train:
     """Time for the whole command; picks everything that is not said."""
     steps: int | None = None
     """Optimizer steps, instead of minutes."""
-    seed: int = 0
-    """Decides the weights, the order of the text, and what is held out."""
+    seed: int | None = None
+    """Decides the weights, the order of the text, and what is held out; 0 unless said."""
     vocab: int | None = None
     """Size of the tokenizer to train."""
     tokenizer: Path | None = None
     """Use this tokenizer's folder instead of training one."""
     resume: Path | None = None
-    """Continue this run from its newest checkpoint."""
+    """Continue this run from its newest whole checkpoint."""
+    changed: bool = False
+    """Continue even though fields of the config, or the data, are not what the run was trained with."""
 
     def start(self, changes: dict[str, str]) -> None:
+        from ensue.recipes.following import crew
+
+        with crew() as leads:
+            if leads:
+                self._lead(changes)
+
+    def _lead(self, changes: dict[str, str]) -> None:
         from ensue.recipes.display import Display
         from ensue.recipes.start import resume, start
 
         if self.resume is not None:
-            if self.text or self.run or changes:
-                raise ValueError("--resume continues a run as it is; give nothing else: ensue train --resume RUN")
-            resume(self.resume, display=Display())
+            resume(
+                self.resume,
+                changes=self._changes_to_a_run(changes),
+                texts=self.text,
+                tokenizer=self.tokenizer,
+                allowed=self.changed,
+                display=Display(),
+            )
             return
+        if self.changed:
+            raise ValueError("--changed goes with --resume, for a run that is to go on with other settings.")
         _refuse_misspelt(changes)
         if not self.text:
             raise ValueError("say what to train on: ensue train TEXT --run runs/mine --minutes 10")
@@ -190,12 +207,23 @@ class Train:
             preset_name=self.preset,
             minutes=self.minutes,
             steps=self.steps,
-            seed=self.seed,
+            seed=self.seed or 0,
             vocab=self.vocab,
             tokenizer=self.tokenizer,
             changes=changes,
             display=Display(),
         )
+
+    def _changes_to_a_run(self, changes: dict[str, str]) -> dict[str, str]:
+        """The fields to set in a run that is continued, of those that have an option of their own as well."""
+        others = (self.run, self.preset, self.vocab)
+        if any(other is not None for other in others) or self.recipe != "auto":
+            raise ValueError(
+                "--resume continues a run in its folder, with its model and tokenizer; give nothing else but fields to "
+                "change, or a folder of prepared data: ensue train --resume RUN"
+            )
+        given = {"schedule.steps": self.steps, "minutes": self.minutes, "seed": self.seed}
+        return {**changes, **{name: str(value) for name, value in given.items() if value is not None}}
 
 
 @dataclass(frozen=True)
@@ -281,6 +309,60 @@ class Info:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What training a preset takes, before anything runs: memory on each GPU by kind, FLOPs, time, what fits.
+
+    Pure arithmetic: no GPU is needed to ask.
+
+      ensue plan gpt3-175b --gpus 1024 --memory 80
+      ensue plan gpt2-xl --gpus 8 --memory 24 --tokens 30e9 --flops-per-gpu 71e12
+    """
+
+    preset: Positional[str]
+    """A model by name (see `ensue info`)."""
+    gpus: int = 1
+    """GPUs, one process each."""
+    memory: float = 80.0
+    """GB of each."""
+    tokens: float | None = None
+    """Tokens to train on; GPT-3's 300 billion for its sizes, 20 a parameter for others."""
+    batch: int | None = None
+    """Sequences a step; the recipe's own unless said."""
+    flops_per_gpu: float = 989e12
+    """Peak FLOPs a second of one GPU; an H100's or H200's in bf16 unless said."""
+    mfu: float = 0.4
+    """Share of the peak that a step reaches."""
+    gpus_per_node: int = 8
+    """GPUs of one machine, with fast links among them."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Of the matrix products; master weights are fp32 in both."""
+    json: bool = False
+    """Print JSON for a program to read."""
+
+    def start(self) -> None:
+        from ensue.recipes.display import Display
+        from ensue.recipes.plan import ask, make_plan
+        from ensue.recipes.plan_report import plan_as_json, show_plan
+
+        question = ask(
+            self.preset,
+            gpus=self.gpus,
+            memory_gb=self.memory,
+            tokens=self.tokens,
+            batch=self.batch,
+            precision=self.precision,
+            gpus_per_node=self.gpus_per_node,
+            flops=self.flops_per_gpu,
+            utilisation=self.mfu,
+        )
+        plan = make_plan(question)
+        if self.json:
+            print(plan_as_json(plan))
+        else:
+            show_plan(plan, Display())
+
+
+@dataclass(frozen=True)
 class Convert:
     """Rewrite a model in another layout: Hugging Face's or the original GPT release's.
 
@@ -306,6 +388,67 @@ class Convert:
 
 
 @dataclass(frozen=True)
+class Verify:
+    """Train steps of a run once more and compare: bit-identical, or the first step and tensor that differ.
+
+    It starts from the newest checkpoint at or before the first step, and changes nothing in the run. The exit code is 1
+    where there is a difference.
+
+      ensue verify runs/books --steps 400:450
+    """
+
+    run: Positional[Path]
+    """The run."""
+    steps: str
+    """FROM:TO replays the steps after FROM up to TO."""
+    json: bool = False
+    """Print JSON for a program to read."""
+
+    def start(self) -> None:
+        from ensue.recipes.following import crew
+
+        with crew() as leads:
+            if leads:
+                self._lead()
+
+    def _lead(self) -> None:
+        from ensue.core.run import RunFolder
+        from ensue.recipes.display import Display
+        from ensue.recipes.verify import verify
+        from ensue.recipes.verify_report import describe
+
+        first, colon, last = self.steps.partition(":")
+        if not (colon and first.isdecimal() and last.isdecimal()):
+            raise ValueError(f"--steps {self.steps} is no window; give it as FROM:TO, such as --steps 400:450.")
+        run = RunFolder.open(self.run)
+        verdict = verify(run, int(first), int(last), display=Display(to_stderr=True))
+        print(describe(verdict, as_json=self.json))
+        if verdict.difference is not None:
+            raise SystemExit(1)
+
+
+@dataclass(frozen=True)
+class Why:
+    """List the documents that a step of a run was trained on, with their sources.
+
+    ensue why runs/books --step 412
+    """
+
+    run: Positional[Path]
+    """The run."""
+    step: int
+    """The step, counted from 1 as metrics.jsonl does."""
+    json: bool = False
+    """Print JSON for a program to read."""
+
+    def start(self) -> None:
+        from ensue.core.run import RunFolder
+        from ensue.recipes.why import show_documents
+
+        print(show_documents(RunFolder.open(self.run), self.step, as_json=self.json))
+
+
+@dataclass(frozen=True)
 class Tokenizer:
     """Train a tokenizer, or see how one cuts a text.
 
@@ -324,6 +467,101 @@ class Tokenizer:
         self.action.start()
 
 
+@dataclass(frozen=True)
+class BenchTrain:
+    """Time one training step here, beside the machine's own matrix products, and show where the rest of it goes.
+
+    Each part of the step falls short of the products' rate by its own share; the shares are drawn as a waterfall.
+
+      ensue bench train gpt2-mini
+      ensue bench train gpt2 --rows 2 --steps 5 --json
+    """
+
+    preset: Positional[str] = "gpt2-mini"
+    """A model by name (see `ensue info`)."""
+    rows: int = 16
+    """Sequences of the model's whole context in a step."""
+    steps: int = 10
+    """Steps to time, of which the median counts."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """What steps the weights."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of the matrix products."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile: auto compiles on a GPU."""
+    json: bool = False
+    """Print JSON for a program to read."""
+
+    def start(self) -> None:
+        from ensue.model.presets import preset
+        from ensue.recipes.bench_train import bench_train, show_speed, speed_as_json
+        from ensue.recipes.display import Display
+
+        speed = bench_train(
+            preset(self.preset),
+            rows=self.rows,
+            steps=self.steps,
+            device_name=self.device,
+            precision_name=self.precision,
+            optimizer=self.optimizer,
+            compile_mode=self.compile,
+            display=Display(to_stderr=True),
+        )
+        if self.json:
+            print(speed_as_json(speed))
+        else:
+            show_speed(speed, Display())
+
+
+@dataclass(frozen=True)
+class BenchTokenize:
+    """Time a tokenizer, in bulk and one document at a time.
+
+    Megabytes are of UTF-8; the figures are medians of three passes over the same documents.
+
+      ensue bench tokenize
+      ensue bench tokenize books/ --tokenizer tokenizers/books --json
+    """
+
+    text: Positional[Path | None] = None
+    """A file or a folder; the documentation inside this Python installation unless said."""
+    tokenizer: Path | None = None
+    """A tokenizer's folder; a new one is trained unless said."""
+    megabytes: float = 8.0
+    """How much of the text to cut."""
+    json: bool = False
+    """Print JSON for a program to read."""
+
+    def start(self) -> None:
+        from ensue.recipes.bench_tokenize import bench_tokenize, show_tokenizing
+        from ensue.recipes.display import Display
+
+        display = Display(to_stderr=True)
+        speed = bench_tokenize(self.text, tokenizer_path=self.tokenizer, megabytes=self.megabytes, display=display)
+        print(show_tokenizing(speed, as_json=self.json))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure what this machine does, and where the time goes.
+
+    Each action shows its options: ensue bench train --help
+
+      ensue bench train gpt2-mini
+      ensue bench tokenize books/
+    """
+
+    action: (
+        Annotated[BenchTrain, subcommand("train", prefix_name=False)]
+        | Annotated[BenchTokenize, subcommand("tokenize", prefix_name=False)]
+    )
+
+    def start(self) -> None:
+        self.action.start()
+
+
 VERBS: dict[str, type[Any]] = {
     "demo": Demo,
     "prepare": Prepare,
@@ -331,18 +569,33 @@ VERBS: dict[str, type[Any]] = {
     "train": Train,
     "generate": Generate,
     "info": Info,
+    "bench": Bench,
+    "plan": Plan,
     "convert": Convert,
+    "verify": Verify,
+    "why": Why,
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code.
 
-    0 done; 2 a mistake in what was asked; 3 training diverged; 4 could not save; 130 and 143 stopped by Ctrl-C and
-    SIGTERM.
+    0 done; 1 a run that does not verify; 2 a mistake in what was asked; 3 training diverged; 4 could not save; 5 lost
+    another process of the run; 130 and 143 stopped by Ctrl-C and SIGTERM.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments is None:
+    code = _run(list(sys.argv[1:] if arguments is None else arguments), own_process=arguments is None)
+    if arguments is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # A thread of gloo's that lets go of a tensor while the interpreter closes down would abort the process.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _run(given: list[str], *, own_process: bool) -> int:
+    if given[:1] == ["--"]:  # torchrun needs it before our options, or it takes --run for its own, and passes it on
+        del given[0]
+    if own_process:
         signal.signal(signal.SIGTERM, _leave)  # so that what is being written aside is cleaned up
     if not given or given[0] in ("-h", "--help", "help"):
         print(overview())

@@ -96,7 +96,8 @@ def gpt(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_overview_lists_every_verb(arguments: list[str], ensue: Ensue) -> None:
     code, said, _ = ensue(*arguments)
     assert code == 0
-    assert set(VERBS) == {"demo", "prepare", "tokenizer", "train", "generate", "info", "convert"}
+    known = {"demo", "prepare", "tokenizer", "train", "generate", "info", "convert", "bench", "plan", "verify", "why"}
+    assert set(VERBS) == known
     listed = [line.split()[0] for line in said.splitlines() if line.startswith("  ")]
     assert listed == list(VERBS)
 

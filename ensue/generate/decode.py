@@ -142,11 +142,11 @@ def _slide(model: GPT, cache: Cache, rows: list[_Row]) -> None:
     if not full:
         return
     kept = max(model.config.context // 2 - 1, 0)
-    cache.cut([kept if place in full else length for place, length in enumerate(cache.lengths)])
+    cache.cut([0 if place in full else length for place, length in enumerate(cache.lengths)])
     if kept:
-        fresh, _ = prefill(model, [rows[place].history[-kept - 1 : -1] for place in full], capacity=kept)
-        cache.keys[:, full, :, :kept] = fresh.keys
-        cache.values[:, full, :, :kept] = fresh.values
+        ends = [rows[place].history[-kept - 1 : -1] for place in full]
+        fresh, _ = prefill(model, ends, capacity=cache.capacity)
+        cache.replace(full, fresh)
 
 
 def _check_length(max_new_tokens: int) -> None:

@@ -42,7 +42,7 @@ def prefill(model: GPT, prompts: Sequence[Sequence[int]], *, capacity: int) -> t
     """Run prompts of any lengths through the model once: the cache that holds them, (B, V) logits of what ensues."""
     lengths = [len(prompt) for prompt in prompts]
     cache = model.new_cache(len(prompts), capacity=capacity)
-    device = cache.keys.device
+    device = cache.device
     with reading(model):
         hidden = model.hidden(pad(prompts, device), cache=cache)  # (B, T, W)
         cache.cut(lengths)
@@ -54,7 +54,7 @@ def prefill(model: GPT, prompts: Sequence[Sequence[int]], *, capacity: int) -> t
 def next_logits(model: GPT, cache: Cache, tokens: Sequence[int]) -> Tensor:
     """Add one token to each row of the cache; (B, V) logits of what ensues."""
     with reading(model):
-        logits: Tensor = model(torch.tensor(tokens, dtype=torch.long, device=cache.keys.device)[:, None], cache=cache)
+        logits: Tensor = model(torch.tensor(tokens, dtype=torch.long, device=cache.device)[:, None], cache=cache)
     return logits[:, 0].float()
 
 

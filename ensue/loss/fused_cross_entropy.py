@@ -26,7 +26,7 @@ FEWEST_ROWS = 512
 
 
 def fused_cross_entropy(kernels: Kernels, hidden: Tensor, weight: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """As `linear_cross_entropy`: weighted nats summed over hidden (N, W), weight (V, W) fp32, targets and weights (N,)."""
+    """As `linear_cross_entropy`: weighted nats over hidden (N, W), weight (V, W) in fp32, targets and weights (N,)."""
     total: Tensor = _FusedCrossEntropy.apply(kernels, hidden, weight, targets, weights)  # type: ignore[no-untyped-call]
     return total
 

@@ -15,11 +15,15 @@ from ensue.model.cache import Cache
 from ensue.model.config import GPTConfig
 from ensue.model.fused_attention import HeadNorms, can_fuse_attention, fused_attention
 from ensue.model.norm import Norm, RMSNorm, make_norm
-from ensue.model.patterns import Dense, Pattern
+from ensue.model.patterns import Dense, Pattern, TwoWay
 from ensue.model.products import product_of, product_of_norm
 from ensue.model.rotary import Rotation, rotate
+from ensue.model.sparse import sparse_attention
 
 # Legend: B rows, T queries, S keys, H heads, D head width, W width.
+
+SPARSE_FROM = 256
+"""Tokens from which sparse patterns run as such: from here on they are faster than all pairs under a mask."""
 
 Taps = Callable[[str, Tensor], Tensor]
 """What is called with (name, tensor) at every named place and returns the tensor to go on with."""
@@ -32,19 +36,27 @@ def tap(taps: Taps | None, name: str, tensor: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Sight:
-    """What a forward pass knows of who may see whom: `positions` (B or 1, T) of the queries among `held` keys, and
-    `segments` (B, T), the numbers of documents that must not see each other (no cache then)."""
+    """What a forward pass knows of who may see whom: `positions` (B or 1, T) of the queries among `held` keys, the
+    `cache` that has begun the pass and knows where it keeps them, or `segments` (B, T), the numbers of documents that
+    must not see each other."""
 
     positions: Tensor
     held: int
     segments: Tensor | None
+    cache: Cache | None
     masks: dict[Pattern, Tensor | None] = field(default_factory=dict)
 
     def mask(self, pattern: Pattern, heads: int) -> Tensor | None:
         """`visibility` of the pattern, made once for all layers that share it."""
         if pattern not in self.masks:
+            places = None if self.cache is None else self.cache.places(pattern, self.positions.shape[1])
             self.masks[pattern] = visibility(
-                pattern, heads=heads, positions=self.positions, held=self.held, segments=self.segments
+                pattern,
+                heads=heads,
+                positions=self.positions,
+                held=self.held,
+                places=places,
+                segments=self.segments,
             )
         return self.masks[pattern]
 
@@ -95,6 +107,9 @@ class Attention(nn.Module):
         value = tap(taps, f"{prefix}.value", value)
         if cache is not None:
             key, value = cache.write(self.layer, key, value)  # (B, H, S, D) each
+        if cache is None and taps is None and not dropout and self._pays_to_be_sparse(query):
+            mixed = sparse_attention(query, key, value, self.pattern, scale=self.scale, segments=sight.segments)
+            return product_of(self.out, mixed.transpose(1, 2).flatten(2))
         mask = sight.mask(self.pattern, self.heads)
         if taps is None:
             causal = mask is None and new > 1
@@ -127,6 +142,12 @@ class Attention(nn.Module):
             rotation=rotation,
         )
 
+    def _pays_to_be_sparse(self, query: Tensor) -> bool:
+        """Whether the pattern's own parts are cheaper than all pairs under a mask, and can run here."""
+        if isinstance(self.pattern, Dense | TwoWay) or query.shape[2] < SPARSE_FROM:
+            return False
+        return query.is_cuda or not torch.compiler.is_compiling()
+
     def _explicit(
         self,
         query: Tensor,
@@ -148,12 +169,17 @@ class Attention(nn.Module):
         return F.dropout(probabilities, dropout) @ value
 
 
-def visibility(pattern: Pattern, *, heads: int, positions: Tensor, held: int, segments: Tensor | None) -> Tensor | None:
+def visibility(
+    pattern: Pattern, *, heads: int, positions: Tensor, held: int, places: Tensor | None, segments: Tensor | None
+) -> Tensor | None:
     """The boolean mask of one pattern, broadcastable to (B, H, T, S), or None where plain causal attention is the same.
 
-    `positions` (B or 1, T) are the queries' places among the `held` keys; `segments` (B, T) numbers the documents that
-    must not see each other (no cache then, so keys and queries are the same tokens).
+    `positions` (B or 1, T) are the queries' places among the `held` keys, of which a cache that dropped some has those
+    at `places` (B or 1, H or 1, S), -1 for none. `segments` (B, T) numbers the documents that must not see each other
+    (no cache then, so keys and queries are the same tokens).
     """
+    if places is not None:
+        return _mask(pattern, heads, positions, places) & (places >= 0)[:, :, None]
     new = positions.shape[1]
     equal = positions.shape[0] == 1
     if equal and segments is None and isinstance(pattern, Dense) and new in (1, held):
@@ -161,7 +187,7 @@ def visibility(pattern: Pattern, *, heads: int, positions: Tensor, held: int, se
     if equal and held == new:
         mask = _square_mask(pattern, heads, new, positions.device)
     else:
-        mask = _mask(pattern, heads, positions, held)
+        mask = _mask(pattern, heads, positions, torch.arange(held, device=positions.device)[None, None])
     if segments is not None:
         mask = mask & (segments[:, None, :, None] == segments[:, None, None, :])
     return mask
@@ -169,11 +195,11 @@ def visibility(pattern: Pattern, *, heads: int, positions: Tensor, held: int, se
 
 @lru_cache(maxsize=16)
 def _square_mask(pattern: Pattern, heads: int, length: int, device: torch.device) -> Tensor:
-    return _mask(pattern, heads, torch.arange(length, device=device)[None], length)
+    place = torch.arange(length, device=device)
+    return _mask(pattern, heads, place[None], place[None, None])
 
 
-def _mask(pattern: Pattern, heads: int, positions: Tensor, held: int) -> Tensor:
+def _mask(pattern: Pattern, heads: int, positions: Tensor, places: Tensor) -> Tensor:
     head = torch.arange(heads, device=positions.device)[None, :, None, None]
-    key = torch.arange(held, device=positions.device)[None, None, None, :]
-    visible: Tensor = pattern.visible(positions[:, None, :, None], key, head)
+    visible: Tensor = pattern.visible(positions[:, None, :, None], places[:, :, None], head)
     return visible

@@ -19,6 +19,7 @@ from torch import Tensor
 from ensue.core.native import Kernels
 from ensue.model.patterns import Banded, Dense, Pattern, TwoWay
 from ensue.model.rotary import Rotation
+from ensue.model.segments import in_order
 
 
 def can_fuse_attention(qkv: Tensor, pattern: Pattern, heads: int) -> bool:
@@ -77,9 +78,9 @@ def _bounds(pattern: Pattern, tokens: int, segments: Tensor | None) -> tuple[Ten
     first, last = _pattern_bounds(pattern, tokens)
     if segments is None:
         return first, last
-    segments = segments.contiguous()
-    begin = torch.searchsorted(segments, segments).to(torch.int32)  # (B, T) where this number begins
-    end = torch.searchsorted(segments, segments, right=True).to(torch.int32) - 1
+    number = in_order(segments)
+    begin = torch.searchsorted(number, number).to(torch.int32)  # (B, T) where this number begins
+    end = torch.searchsorted(number, number, right=True).to(torch.int32) - 1
     return torch.maximum(first, begin), torch.minimum(last, end)
 
 

@@ -85,7 +85,7 @@ class GPT(nn.Module):
         x = tap(taps, "embedding", x)
         rotary = self.config.positions == "rotary"
         rotation = rotation_of(positions, self.config.head_width, self.config.rotary_base) if rotary else None
-        sight = Sight(positions, held, segments)
+        sight = Sight(positions, held, segments, cache)
         for block in self.blocks:
             x = block(x, rotation=rotation, sight=sight, cache=cache, taps=taps)
         if cache is not None:
@@ -95,8 +95,11 @@ class GPT(nn.Module):
         return tap(taps, "final", x)
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        """(B, T) -> (B, T, W). Where the output matrix is the same, whose gradient is dense, the rows looked up are added
-        to that one as they are; on a CPU that spares a second (V, W) tensor, most of it zeros."""
+        """(B, T) -> (B, T, W).
+
+        Where the output matrix is the same, whose gradient is dense, the rows looked up are added to that one as they
+        are; on a CPU that spares a second (V, W) tensor, most of it zeros.
+        """
         weight = self.token_embedding.weight
         rows = self.head is None and weight.device.type == "cpu" and type(weight) is nn.Parameter
         return F.embedding(tokens, weight, sparse=rows)
@@ -115,18 +118,15 @@ class GPT(nn.Module):
     def _place(self, tokens: Tensor, cache: Cache | None, segments: Tensor | None) -> tuple[Tensor, int]:
         """Positions (B or 1, T) of the tokens, and how many keys they may look at."""
         new = tokens.shape[1]
-        if cache is None:
-            held = new
-            positions = torch.arange(new, device=tokens.device)[None]
-        else:
+        held = new if cache is None else max(cache.lengths) + new
+        if cache is not None:
             if segments is not None:
                 raise ValueError("segments and a cache cannot be used together: a cached row is one document.")
             if any(isinstance(pattern, TwoWay) for pattern in self.config.patterns):
                 raise ValueError("a two-way pattern cannot be cached; run the whole sequence without a cache.")
-            held = max(cache.lengths) + new
-            positions = cache.positions(new)
         if held > self.config.context:
             raise ValueError(
                 f"{held} tokens are more than this model's context of {self.config.context}; give it fewer."
             )
+        positions = torch.arange(new, device=tokens.device)[None] if cache is None else cache.begin(new)
         return positions, held

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from ensue.core.lock import locked
 from ensue.core.run import RunFolder
 from ensue.recipes.data import Data, prepare_documents, prepare_files
 from ensue.recipes.dial import choose_by_minutes, largest_vocabulary, products_per_second
@@ -36,7 +37,14 @@ def run_demo(run_path: Path, *, minutes: float, text: Path | None, seed: int, di
         raise ValueError(f"--minutes {minutes} is no time to train; try --minutes 3.")
     _make_room(run_path)
     run = RunFolder.create(run_path)
-    (run_path / MARK).touch()
+    with run.locked():
+        (run_path / MARK).touch()
+        _demo(run, minutes=minutes, text=text, seed=seed, display=display)
+
+
+def _demo(run: RunFolder, *, minutes: float, text: Path | None, seed: int, display: Display) -> None:
+    """The demo in its folder, which is this process's."""
+    run_path = run.path
     data_path = (run_path / "data").resolve()
     display.heading("1. text")
     if text is None:
@@ -87,7 +95,8 @@ def libraries_for(wanted: float) -> tuple[str, ...]:
 def _make_room(path: Path) -> None:
     """Remove an earlier demo at `path`; anything else that is there is left to `RunFolder.create` to refuse."""
     if (path / MARK).is_file():
-        shutil.rmtree(path)
+        with locked(path):
+            shutil.rmtree(path)
 
 
 def _documentation(out: Path, minutes: float, display: Display) -> Data:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ensue.core.device import autocast, choose_device, choose_precision
+from ensue.core.memory import keep_freed_memory
 from ensue.loss.next_token import NextToken
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
@@ -121,6 +122,7 @@ def expected_loss(parameters: float, tokens: float, epoch_tokens: float) -> floa
 
 def _try_sizes(data: Data, recipe: str, *, context: int, seconds: float, changes: Mapping[str, str]) -> list[Candidate]:
     """Time sizes from small to large until the expected loss gets worse."""
+    keep_freed_memory()  # as the run itself will
     tried: list[Candidate] = []
     for layers, width in LADDER:
         heads = max(1, width // HEAD_WIDTH)

@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+WIDEST = 400
+"""Columns that a table may have."""
 
 
 class Bar(Protocol):
@@ -51,14 +55,19 @@ class TrainingBar:
 class Display:
     """Everything Ensue tells a person; on standard error where `quiet_output`, so that --json stays clean."""
 
-    def __init__(self, *, to_stderr: bool = False) -> None:
-        self.console = Console(stderr=to_stderr, highlight=False)
+    def __init__(self, *, to_stderr: bool = False, quiet: bool = False) -> None:
+        self.console = Console(stderr=to_stderr, highlight=False, quiet=quiet)
 
     def say(self, text: str = "", style: str = "") -> None:
         self.console.print(text, style=style or None, markup=False, soft_wrap=True)
 
     def heading(self, text: str) -> None:
         self.console.print(f"\n{text}", style="bold", markup=False)
+
+    def show(self, drawn: RenderableType) -> None:
+        """A table, as wide as it needs to be: a wrapped line can be read, a cut number cannot."""
+        needed = Measurement.get(self.console, self.console.options.update(max_width=WIDEST), drawn).maximum
+        Console(file=self.console.file, width=max(needed, self.console.width)).print(drawn)
 
     @contextmanager
     def bar(self, label: str, total: int, unit: str) -> Iterator[Bar]:

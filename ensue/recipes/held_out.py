@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 
 from ensue.core.device import autocast
-from ensue.loss.next_token import NextToken
+from ensue.loss.types import Objective
 from ensue.model.gpt import GPT
+from ensue.tokens.batch import Batch
 from ensue.tokens.shards import Shard
 from ensue.tokens.stream import evaluation_batches
+from ensue.train.parallel import Place
+from ensue.train.parallel_replica import Alone, Replica
 
 
 @dataclass(frozen=True)
@@ -29,17 +34,20 @@ def held_out_loss(
     model: GPT,
     shard: Shard,
     *,
-    objective: NextToken,
+    objective: Objective[Batch],
     micro_batch: int,
     precision: str,
     limit_tokens: int | None = None,
     stride: int | None = None,
+    replica: Replica | None = None,
 ) -> HeldOutLoss:
     """Score the first whole documents within `limit_tokens` (all unless said), each token once, in order.
 
     Windows start every `stride` tokens (the whole context unless said), so a token sees at least context - stride
-    tokens before it, where there are as many. Bits per byte = nats / ln 2 / bytes (GPT-2 2019, section 3.1).
+    tokens before it, where there are as many. Bits per byte = nats / ln 2 / bytes (GPT-2 2019, section 3.1). Where the
+    model is spread over processes, all of them score a part each.
     """
+    replica = replica or Alone(model, objective)
     context = min(model.config.context, len(shard.tokens))
     stride = None if stride is None else min(stride, context)
     tokens, size = len(shard.tokens), shard.bytes
@@ -49,10 +57,21 @@ def held_out_loss(
     was_training = model.training
     model.eval()
     nats = 0.0
-    for batch in evaluation_batches(
-        shard, context=context, micro_batch=micro_batch, stride=stride, limit_tokens=tokens
-    ):
+    batches = evaluation_batches(shard, context=context, micro_batch=micro_batch, stride=stride, limit_tokens=tokens)
+    for batch in _share(batches, replica.place):
         with autocast(device, precision):
             nats += float(objective.loss(model, batch.to(device)).total)
     model.train(was_training)
+    replica.forget_gathered()
+    (nats,) = replica.total([nats])
     return HeldOutLoss(nats / tokens, nats / math.log(2) / size, tokens, size)
+
+
+def _share(batches: Iterable[Batch], place: Place) -> Iterator[Batch]:
+    """Every so-manieth batch. All processes get as many, since they meet in each: one left over weighs 0."""
+    rest = iter(batches)
+    while together := list(islice(rest, place.readers)):
+        if place.reader < len(together):
+            yield together[place.reader]
+        else:
+            yield replace(together[0], weights=torch.zeros_like(together[0].weights))

@@ -13,7 +13,32 @@ from ensue.model.config import GPTConfig
 from ensue.model.presets import modern
 from ensue.tokens.stream import BatchRamp
 from ensue.train.optimizer import OptimizerConfig
+from ensue.train.parallel import ParallelConfig
 from ensue.train.schedule import Schedule
+from ensue.train.spikes import SpikeConfig
+
+OF_THE_SURROUNDINGS = frozenset(
+    {
+        "data",
+        "recipe",
+        "minutes",
+        "evaluate_every",
+        "evaluate_tokens",
+        "final_tokens",
+        "save_every",
+        "save_in_background",
+        "keep_checkpoints",
+        "keep_best",
+        "sample_every",
+        "sample_prompts",
+        "norms_every",
+        "tensorboard",
+        "parallel",
+        "reasons",
+    }
+)
+"""Fields of a run that change no weight beyond rounding: what it tells and keeps, where its data lies, and how many
+processes share the work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +46,9 @@ class RunConfig:
     """A resolved run. Periods are in steps, 0 for never; `batch` counts sequences of the model's context.
 
     `warm_start` is how often embeddings and head are fitted to the corpus's bigram counts before the first step.
+    `keep_checkpoints` counts the newest, 0 keeps all; `keep_best` keeps the one with the lowest held-out loss as well,
+    and saves it where it was not due. `save_in_background` takes a second copy of weights and optimizer in memory.
+    `norms_every` is how often the norms of each layer's gradient and update are told.
     """
 
     model: GPTConfig
@@ -37,13 +65,19 @@ class RunConfig:
     device: str = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     seed: int = 0
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     evaluate_every: int = 200
     evaluate_tokens: int = 65_536
     final_tokens: int = 1_000_000
     save_every: int = 500
+    save_in_background: bool = True
     keep_checkpoints: int = 2
+    keep_best: bool = True
     sample_every: int = 0
     sample_prompts: tuple[str, ...] = ("",)
+    norms_every: int = 0
+    tensorboard: bool = False
+    spikes: SpikeConfig = field(default_factory=SpikeConfig)
     reasons: tuple[str, ...] = field(default=())
 
 
@@ -75,7 +109,7 @@ def with_changes(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
 
 def is_field(name: str) -> bool:
     """Whether `with_changes` knows this name."""
-    parts = (RunConfig, GPTConfig, OptimizerConfig, Schedule, BatchRamp)
+    parts = (RunConfig, GPTConfig, OptimizerConfig, Schedule, BatchRamp, SpikeConfig, ParallelConfig)
     return name.replace("-", "_").split(".")[-1] in {entry.name for part in parts for entry in fields(part)}
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from ensue.core.device import choose_device
 from ensue.core.run import RunFolder
 from ensue.model.presets import preset
-from ensue.recipes.data import Data, is_data, prepare_files
+from ensue.recipes.crew import place_of_this
+from ensue.recipes.data import SMALLEST_VOCABULARY, Data, is_data, prepare_files
 from ensue.recipes.dial import (
     EVALUATION_SHARE,
     FINAL_SHARE,
@@ -24,10 +25,12 @@ from ensue.recipes.dial import (
 )
 from ensue.recipes.display import Display
 from ensue.recipes.papers import RECIPES
+from ensue.recipes.plan_check import check_fits
 from ensue.recipes.run_config import RunConfig, with_changes
 from ensue.recipes.training import RunResult, resume_run, start_run
 from ensue.recipes.warm_start import LARGEST_VOCABULARY
 from ensue.tokens.tokenizer import load_tokenizer
+from ensue.train.parallel import restarted
 
 DEFAULT_MINUTES = 30.0
 """Steps to check options against before the run's own number is known."""
@@ -63,10 +66,17 @@ def start(
     recipe = "modern" if recipe == "auto" else recipe
     wanted = preset(preset_name or RECIPES[recipe].preset)
     trial = with_changes(RECIPES[recipe].train(wanted, 1, steps or UNKNOWN_LENGTH), changes)
-    choose_device(trial.device)
+    device = choose_device(trial.device)
+    place = place_of_this(trial)
+    if preset_name is not None:  # its vocabulary will be that of the text
+        check_fits(replace(trial, model=replace(trial.model, vocab=SMALLEST_VOCABULARY)), place, device)
+    if restarted() and (run_path / "checkpoints").is_dir() and RunFolder(run_path).checkpoints():
+        display.say(f"started again after a process was lost: continuing {run_path}")
+        resume(run_path, changes={}, texts=(), tokenizer=None, allowed=False, display=display)
+        return
     run = RunFolder.create(run_path)
     deadline = None if minutes is None else began + (1 - FINAL_SHARE) * minutes * 60
-    with _removed_unless_begun(run):
+    with run.locked(), _removed_unless_begun(run):
         largest = LARGEST_VOCABULARY if minutes is None else largest_vocabulary(minutes)
         data = _data(texts, run_path, seed=seed, vocab=vocab, tokenizer=tokenizer, largest=largest, display=display)
         config = _config(
@@ -80,15 +90,37 @@ def start(
             changes=changes,
         )
         _check_length(data, config)
+        check_fits(config, place, device)
         config = replace(config, data=data_reference(data, run_path))
         explain(config, display)
         result = start_run(run, config, display=display, deadline=deadline)
     report(result, run_path, display)
 
 
-def resume(run_path: Path, *, display: Display) -> None:
-    """Continue the run at `run_path` from its newest checkpoint."""
-    report(resume_run(RunFolder.open(run_path), display=display), run_path, display)
+def resume(
+    run_path: Path,
+    *,
+    changes: Mapping[str, str],
+    texts: Sequence[Path],
+    tokenizer: Path | None,
+    allowed: bool,
+    display: Display,
+) -> None:
+    """Continue the run at `run_path` from its newest whole checkpoint; with other fields or data where `allowed`.
+
+    Raises ValueError for a `tokenizer` that is not the run's own.
+    """
+    run = RunFolder.open(run_path)
+    with run.locked():
+        if tokenizer is not None and run.checkpoints():
+            own = load_tokenizer(run.checkpoints()[-1])
+            if load_tokenizer(tokenizer).fingerprint != own.fingerprint:
+                raise ValueError(
+                    f"the tokenizer differs: {run_path} was trained with another one than {tokenizer}, and its weights "
+                    "mean nothing with this one; leave --tokenizer out."
+                )
+        result = resume_run(run, display=display, changes=changes, texts=texts, allowed=allowed)
+    report(result, run_path, display)
 
 
 def data_reference(data: Data, run_path: Path) -> str:

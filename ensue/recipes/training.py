@@ -1,38 +1,37 @@
-"""One training run from config to final checkpoint: the parts wired to the engine, and the hooks around it."""
+"""One training run from config to final checkpoint: its parts driven by the engine, and the hooks around it."""
 
 from __future__ import annotations
 
-import json
-import math
-import platform
-import subprocess
 import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from ensue import __version__
-from ensue.core.config import from_dict, to_dict
+from ensue.core.config import to_dict
 from ensue.core.device import choose_device, choose_precision
 from ensue.core.run import RunFolder
 from ensue.generate.lm import LM
-from ensue.loss.next_token import NextToken
-from ensue.model.gpt import GPT
-from ensue.model.weights import load_model, save_model
-from ensue.recipes.compiling import compiled_states
+from ensue.model.weights import load_model
 from ensue.recipes.data import Data
 from ensue.recipes.display import Display, TrainingBar
+from ensue.recipes.environment import environment
 from ensue.recipes.failure import RunFailed
-from ensue.recipes.held_out import HeldOutLoss, held_out_loss
+from ensue.recipes.following import how_to_start, lost
+from ensue.recipes.held_out import HeldOutLoss
+from ensue.recipes.keeping import Keeper
+from ensue.recipes.parts import Parts, build_parts, fresh_model
 from ensue.recipes.pictures import draw_loss
+from ensue.recipes.reading import Reader
+from ensue.recipes.resuming import config_to_continue, newest_whole, schedule_to_continue
 from ensue.recipes.run_config import RunConfig
-from ensue.recipes.warm_start import warm_start
-from ensue.tokens.stream import PackedStream
-from ensue.train.checkpoint import load_checkpoint, save_checkpoint
-from ensue.train.engine import Diverged, Engine, Step
+from ensue.recipes.run_log import RunLog, elapsed_so_far
+from ensue.train.checkpoint import check_whole, read_progress
+from ensue.train.engine import Diverged, Step
 from ensue.train.loop import Hook, Stop, run_steps, stop_on_signals
-from ensue.train.optimizer import Optimizer
+from ensue.train.norms import LayerNorms
+from ensue.train.spikes import Spike, SpikeGuard
 
 SPEED_MEMORY = 0.9
 """Weight of the past in the running averages of loss and speed that the display shows."""
@@ -48,82 +47,96 @@ class RunResult:
 
 
 def start_run(run: RunFolder, config: RunConfig, *, display: Display, deadline: float | None = None) -> RunResult:
-    """Train as `config` says, from a fresh model. `deadline` is in `time.monotonic()` seconds."""
+    """Train as `config` says, from a fresh model. `deadline` is in `time.monotonic()` seconds. The caller holds the
+    run's lock."""
     # "auto" is measured, and a busy machine may measure otherwise when the run is continued.
     precision = choose_precision(config.precision, choose_device(config.device))
     config = replace(config, precision=precision, optimizer=replace(config.optimizer, muon_precision=precision))
-    run.write_config(
-        {"config": to_dict(config), "versions": _versions(), "revision": _revision(), "hardware": _hardware()}
+    run.write_config({"config": to_dict(config), **environment()})
+    run.tell("began", 0, environment())
+    data = Data(run.path.resolve() / config.data)
+    parts = build_parts(config, data, fresh_model(config, data, display), display)
+    return Training(run, parts, display=display, deadline=deadline).train(start=0)
+
+
+def resume_run(
+    run: RunFolder,
+    *,
+    display: Display,
+    changes: Mapping[str, str] | None = None,
+    texts: Sequence[Path] = (),
+    allowed: bool = False,
+) -> RunResult:
+    """Continue from the newest whole checkpoint, exactly. The caller holds the run's lock.
+
+    `changes` are fields to set from there on, and `texts` other data, where `allowed`. Raises ValueError naming what is
+    damaged or missing, or which field is not what the checkpoint was trained with.
+    """
+    newest = newest_whole(run, display)
+    progress = read_progress(newest)
+    config, data = config_to_continue(
+        run, progress, changes=changes or {}, texts=texts, allowed=allowed, display=display
     )
-    data = Data(run.path.resolve() / config.data)
-    model = GPT.build(config.model, config.seed)
-    if config.warm_start:
-        try:
-            loss = warm_start(model, data.train, steps=config.warm_start, seed=config.seed, display=display)
-        except Diverged as error:
-            raise RunFailed("fitting the bigrams diverged; leave it out with --warm_start 0", 3) from error
-        display.say(
-            f"embeddings and head start at the corpus's bigrams: {loss:.3f} nats a token before any block learns"
-        )
-    return _Run(run, config, data, model, display, deadline).train(start=0)
-
-
-def resume_run(run: RunFolder, *, display: Display) -> RunResult:
-    """Continue from the newest checkpoint, exactly. Raises ValueError naming what is damaged or missing."""
-    config = from_dict(RunConfig, run.read_config()["config"])
-    checkpoints = run.checkpoints()
-    if not checkpoints:
-        raise ValueError(f"{run.path} has no checkpoint to continue from; start it again under a new name with --run.")
-    newest = checkpoints[-1]
-    data = Data(run.path.resolve() / config.data)
-    training = _Run(run, config, data, load_model(newest), display, None)
-    progress = load_checkpoint(training.engine, newest)
-    saved = json.loads((newest / "ensue.json").read_text(encoding="utf-8"))["tokenizer"]
-    if saved != data.tokenizer.fingerprint:
-        raise ValueError(f"{newest} was trained with another tokenizer than {data.path / 'tokenizer'}.")
-    run.forget_after(progress.step)
-    display.say(f"continuing {run.path} from step {progress.step:,} of {progress.schedule.steps:,}")
-    if config.minutes is not None and run.rows():
-        spent = sum(row.get("seconds", 0.0) for row in run.rows())
-        training.deadline = time.monotonic() + max(0.0, config.minutes * 60 - spent)
+    parts = build_parts(config, data, load_model(newest), display)
+    elapsed = elapsed_so_far(run)
+    run.tell("continued", progress.step, {**environment(), "elapsed": elapsed})
+    training = Training(run, parts, display=display, elapsed=elapsed, start=progress.step)
+    training.go_back_to(newest)
+    schedule = schedule_to_continue(progress, config, display)
+    if schedule != progress.schedule:
+        parts.engine.schedule = schedule
+        training.log.schedule(progress.step + 1, vars(schedule))
+    display.say(f"continuing {run.path} from step {progress.step:,} of {parts.engine.schedule.steps:,}")
+    if config.minutes is not None and elapsed:
+        training.deadline = time.monotonic() + max(0.0, config.minutes * 60 - elapsed)
     return training.train(start=progress.step)
 
 
-class _Run:
-    """The parts of one run, and its hooks."""
+class Training:
+    """A run at work: its hooks, and what it does about spikes, stops and errors."""
 
     def __init__(
-        self, run: RunFolder, config: RunConfig, data: Data, model: GPT, display: Display, deadline: float | None
+        self,
+        run: RunFolder,
+        parts: Parts,
+        *,
+        display: Display,
+        deadline: float | None = None,
+        elapsed: float = 0.0,
+        start: int = 0,
     ) -> None:
-        self.run, self.config, self.data, self.display, self.deadline = run, config, data, display, deadline
-        self.device = choose_device(config.device)
-        self.precision = choose_precision(config.precision, self.device)
-        self.model = model.to(self.device)
-        self.lm = LM(model=self.model, tokenizer=data.tokenizer, path=run.path)
-        self.plain = NextToken()
-        self.engine = Engine(
-            model=self.model,
-            objective=NextToken(compiled_states(self.model, config.compile, display)),
-            stream=PackedStream(
-                data.train,
-                context=config.model.context,
-                batch=config.batch,
-                micro_batch=config.micro_batch,
-                seed=config.seed,
-                segments=config.separate_documents,
-            ),
-            optimizer=Optimizer(self.model, config.optimizer),
-            schedule=config.schedule,
-            clip=config.optimizer.clip,
-            device=self.device,
-            precision=self.precision,
-            seed=config.seed,
-        )
+        """`elapsed` is what earlier processes have spent on the run, `start` the step that they came to."""
+        self.run, self.parts, self.display, self.deadline = run, parts, display, deadline
+        self.config, self.engine = parts.config, parts.engine
+        self.log = RunLog(run, parts, elapsed=elapsed, start=start)
+        self.reader = Reader(run, parts, self.log, display)
+        self.guard = SpikeGuard(self.config.spikes)
+        self.norms = LayerNorms(parts.model, self.config.norms_every)
+        self.keeper = Keeper(run, parts, self.log, self._record)
+        self.rollbacks: Counter[int] = Counter()
+        if self.config.spikes.action != "off" or self.config.norms_every:
+            parts.crew.judge_by(self._judge)
         self.bar: TrainingBar | None = None
         self.began = self.fitted = time.monotonic()
         self.began_at = 0
         self.mean_loss = self.mean_speed = 0.0
         self.tokens_before = 0
+
+    def go_back_to(self, checkpoint: Path, *, from_disk: bool = False) -> None:
+        """Make everything what it was at a whole checkpoint, the weights `from_disk` too; later rows are forgotten."""
+        progress = self.parts.crew.load(checkpoint, weights=from_disk)
+        self.parts.stream.moves = [(first, moved) for first, moved in progress.record.get("moves", [])]
+        if "spikes" in progress.record:
+            self.guard.load_state_dict(progress.record["spikes"])
+        self.log.forget_after(progress.step)
+        head = progress.record.get("receipts", self.log.receipts.head)
+        if head != self.log.receipts.head:
+            self.display.say(
+                f"{self.run.receipts_path} does not end as it did when step {progress.step:,} was saved; "
+                "`ensue verify` will say where it was changed."
+            )
+            self.log.receipts.head = head
+        self.keeper.starts_at(progress.step)
 
     def train(self, *, start: int) -> RunResult:
         """Run the steps from `start` on. Raises RunFailed where the run ends early."""
@@ -133,15 +146,16 @@ class _Run:
         hooks = [
             Hook(1, self._log),
             Hook(1 if self.deadline is not None else 0, self._keep_pace),
-            Hook(config.save_every, self._save, at_end=True),
-            Hook(config.evaluate_every, self._evaluate),
-            Hook(config.sample_every, self._sample),
+            Hook(config.save_every, lambda step: self.keeper.save(step.index), at_end=True),
+            Hook(config.evaluate_every, lambda step: self._evaluate(step.index)),
+            Hook(config.sample_every, lambda step: self.reader.sample(step.index)),
         ]
         with stop_on_signals() as stop:
             if start == 0:
-                self._save_at(0)
-            elif self._lacks_reading(start):
-                self._evaluate_at(start)
+                self.keeper.save(0)
+                self.keeper.wait()
+            elif self.reader.lacks(start):
+                self._evaluate(start)
             with self.display.training(self.engine.schedule.steps) as self.bar:
                 self._run_all(start, hooks, stop)
             if stop.reason is not None:
@@ -151,23 +165,71 @@ class _Run:
 
     def _run_all(self, start: int, hooks: list[Hook], stop: Stop) -> None:
         try:
-            for _ in run_steps(self.engine, start=start, hooks=hooks, stop=stop):
-                pass
-        except Diverged as error:
-            raise RunFailed(self._diverged(error), 3) from error
+            try:
+                self._run_steps(start, hooks, stop)
+            finally:
+                self.log.flush()
+                self.keeper.wait()
+        except RuntimeError as error:
+            failure = lost(error, self._how_to_continue())
+            if failure is None:
+                raise
+            raise failure from error
         except OSError as error:
             raise RunFailed(f"could not save: {error}. Free some space. {self._how_to_continue()}", 4) from error
+        except Diverged as error:
+            raise RunFailed(self._diverged(error), 3) from error
+
+    def _run_steps(self, start: int, hooks: list[Hook], stop: Stop) -> None:
+        while True:
+            try:
+                for _ in run_steps(self.engine, start=start, hooks=hooks, stop=stop):
+                    pass
+            except Spike as spike:
+                start = self._roll_back(spike)
+            else:
+                return
+
+    def _judge(self, index: int, loss: float, grad_norm: float) -> str | None:
+        """Why step `index` should change no weight, if there is a reason."""
+        action = self.config.spikes.action
+        reason = self.guard.judge(loss, grad_norm) if action != "off" else None
+        if reason is not None and action == "rollback":
+            raise Spike(index, reason)
+        if reason is None and self.norms.due(index + 1):
+            self.norms.before_update()
+        return reason
+
+    def _roll_back(self, spike: Spike) -> int:
+        """Go back to the newest regular checkpoint, and on with the data behind the spike; returns its step."""
+        self.keeper.wait()
+        step = self.keeper.back_to(spike.index)
+        checkpoint = self.run.checkpoint_path(step)
+        self.rollbacks[step] += 1
+        if self.rollbacks[step] > self.config.spikes.most or not checkpoint.is_dir():
+            raise RunFailed(
+                f"{spike}. Going back to {checkpoint} {self.rollbacks[step] - 1} times has not helped. "
+                "A lower --optimizer.lr usually does, or --spikes.action skip.",
+                3,
+            )
+        behind, told = self.parts.stream.place(spike.index) + 1, self.log.rollbacks_to(step)
+        check_whole(checkpoint)
+        self.run.drop_after(step)
+        self.go_back_to(checkpoint, from_disk=True)
+        self.parts.stream.move(step, behind - self.parts.stream.place(step))
+        moved = self.parts.stream.moves[-1][1]
+        row = {"step": step + 1, "rolled_back_from": spike.index + 1, "reason": spike.reason, "moved": moved}
+        self.log.rolled_back([*told, row])
+        self.tokens_before = self.engine.tokens
+        self.display.say(f"{spike}: back to step {step:,}, and on with the data behind step {spike.index + 1:,}")
+        return step
 
     def _log(self, step: Step) -> None:
-        row = {
-            "step": step.index,
-            **step.means,
-            "lr": step.lr,
-            "grad_norm": step.grad_norm,
-            "tokens": step.tokens,
-            "seconds": step.seconds,
-        }
-        self.run.log(row)
+        told = self.norms.due(step.index) and step.skipped is None
+        self.log.step(step, self.norms.after_update(step.grad_norm, self.engine.clip) if told else {})
+        self.keeper.collect()
+        if step.skipped is not None:
+            self.display.say(f"step {step.index:,} skipped: {step.skipped}")
         speed = (step.tokens - self.tokens_before) / step.seconds
         self.tokens_before = step.tokens
         memory = SPEED_MEMORY if self.mean_speed else 0.0
@@ -198,78 +260,35 @@ class _Run:
         steps = step.index + max(1, round(left / self._seconds_per_step(step.index)))
         if abs(steps - schedule.steps) > 0.005 * schedule.steps:
             self.engine.schedule = schedule.refitted(step.index, steps)
+            self.log.schedule(step.index, vars(self.engine.schedule))
 
-    def _save(self, step: Step) -> None:
-        self._save_at(step.index)
+    def _record(self) -> dict[str, Any]:
+        """What of the run's own a checkpoint needs: where the data has been moved on, and what spikes are judged by."""
+        moves = [list(move) for move in self.parts.stream.moves]
+        judged = self.config.spikes.action != "off"
+        return {"moves": moves, **({"spikes": self.guard.state_dict()} if judged else {})}
 
-    def _save_at(self, step: int) -> None:
-        save_checkpoint(
-            self.engine, self.run.checkpoint_path(step), step=step, write_model=lambda f: self._write_model(f, step)
-        )
-        self.run.keep_newest(self.config.keep_checkpoints)
-
-    def _write_model(self, folder: Path, step: int) -> None:
-        save_model(self.model, folder, end_token=self.data.tokenizer.end)
-        self.data.tokenizer.save(folder)
-        facts = {"format": 1, "tokenizer": self.data.tokenizer.fingerprint, "step": step}
-        (folder / "ensue.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
-
-    def _evaluate(self, step: Step) -> None:
-        self._evaluate_at(step.index)
-
-    def _evaluate_at(self, step: int) -> None:
-        loss = self._held_out(self.config.evaluate_tokens)
-        self.run.log({"step": step, "val_loss": loss.nats, "val_bits_per_byte": loss.bits_per_byte})
-        self.display.say(f"step {step:,}: held-out loss {loss.nats:.3f}, {loss.bits_per_byte:.3f} bits per byte")
-
-    def _lacks_reading(self, step: int) -> bool:
-        """Whether the run was killed after it saved this step, but before it read the held-out loss that was due."""
-        every = self.config.evaluate_every
-        due = every > 0 and step % every == 0
-        return due and not any(row["step"] == step and "val_loss" in row for row in self.run.rows())
-
-    def _sample(self, step: Step) -> None:
-        pieces = [
-            f"{prompt}{self.lm.generate(prompt, max_new_tokens=60, temperature=0.8, top_k=50, seed=step.index)}"
-            for prompt in self.config.sample_prompts
-        ]
-        text = "\n\n---\n\n".join(pieces)
-        (self.run.path / "samples" / f"{step.index:08d}.txt").write_text(text + "\n", encoding="utf-8")
-        self.display.say(f"step {step.index:,} writes: {pieces[0]!r}", style="dim")
-
-    def _held_out(self, limit_tokens: int | None, stride: int | None = None) -> HeldOutLoss:
-        loss = held_out_loss(
-            self.model,
-            self.data.held_out,
-            objective=self.plain,
-            micro_batch=self.config.micro_batch,
-            precision=self.precision,
-            limit_tokens=limit_tokens,
-            stride=stride,
-        )
-        if not math.isfinite(loss.nats):
-            raise RunFailed(
-                f"the held-out loss is no longer finite: the weights of {self.run.checkpoints()[-1]} have run away. "
-                "Start again with a lower --optimizer.lr; config.json has the one that was used.",
-                3,
-            )
-        return loss
+    def _evaluate(self, step: int) -> None:
+        """Read the held-out loss, and keep the checkpoint if it is the lowest yet."""
+        loss = self.reader.read(step)
+        self.keeper.held_out(step, loss.nats)
 
     def _finish(self) -> RunResult:
-        final = self.run.checkpoints()[-1]
-        self.run.set_final(final)
-        self.model.eval()
-        loss = self._held_out(self.config.final_tokens, stride=max(1, self.config.model.context // 2))
-        step = self.engine.schedule.steps
-        if not any("val_tokens" in row for row in self.run.rows()):  # a finished run that is resumed has it already
-            read = {"val_loss": loss.nats, "val_bits_per_byte": loss.bits_per_byte, "val_tokens": loss.tokens}
-            self.run.log({"step": step, **read})
+        final, step = self.run.checkpoints()[-1], self.engine.schedule.steps
+        self.run.point("final", final)
+        loss = self.reader.read_at_the_end(step)
+        self.run.tell("finished", step, {"elapsed": self.log.elapsed})
+        self.log.flush()
+        best = self.keeper.best
+        if best is not None and best[1] not in (-1, step):
+            self.display.say(f"held-out loss was lowest, {best[0]:.3f}, at step {best[1]:,}: {self.run.path / 'best'}")
         draw_loss(self.run.rows(), self.run.path / "plots" / "loss.png", title=self.run.path.name)
-        return RunResult(LM(model=self.model, tokenizer=self.data.tokenizer, path=final), loss, final)
+        model = self.parts.crew.whole_model().eval()
+        return RunResult(LM(model=model, tokenizer=self.parts.data.tokenizer, path=final), loss, final)
 
     def _how_to_continue(self) -> str:
         newest = self.run.checkpoints()[-1]
-        return f"The newest checkpoint is {newest}; continue with:\n  ensue train --resume {self.run.path}"
+        return f"The newest checkpoint is {newest}; continue with:\n  {how_to_start()} train --resume {self.run.path}"
 
     def _diverged(self, error: Diverged) -> str:
         documents = "\n".join(f"  {span.id}  {span.source}" for span in error.documents[:20])
@@ -280,27 +299,3 @@ class _Run:
             f"The last good checkpoint is {self.run.checkpoints()[-1]}. A lower --optimizer.lr usually helps; "
             "--precision fp32 tells whether rounding is the cause."
         )
-
-
-def _versions() -> dict[str, str]:
-    return {"ensue": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
-
-
-def _hardware() -> dict[str, str | int]:
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return {"machine": platform.machine(), "system": platform.system(), "threads": torch.get_num_threads(), "gpu": gpu}
-
-
-def _revision() -> str:
-    """The source revision this Ensue runs from, where it runs from a git checkout."""
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "installed package"
-    return found.stdout.strip()

@@ -6,7 +6,7 @@ Legend: B rows, T context, N tokens in the shard, W windows in an epoch.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -47,7 +47,9 @@ class PackedStream:
     The shard is a circle of N tokens. Epoch e cuts it at an offset drawn from the seed into W = ceil(N / T) windows;
     each predicts the T tokens after its first, and those of the last that were already predicted weigh 0. So each token
     is a target exactly once an epoch. The windows' order is a permutation drawn from the seed and e. Step s takes
-    the sequences `batch.before(s)` and on; each process takes its contiguous share of them.
+    the sequences `batch.before(s)` and on; each process takes its contiguous share of them, at most one more than the
+    others. All have as many micro-batches, since they meet in each: one that has no row left for it repeats the step's
+    first with weight 0.
     """
 
     def __init__(
@@ -64,14 +66,16 @@ class PackedStream:
     ) -> None:
         """`micro_batch` is the most rows of one Batch; `segments` numbers documents, for attention inside each only.
 
-        Raises ValueError for a shard smaller than one context, or a batch with less than one sequence a process.
+        Raises ValueError for a shard smaller than one context, or a batch that never has a sequence for each process.
         """
         _check_sizes(shard, context, micro_batch)
         if not 0 <= rank < processes:
             raise ValueError(f"There is no process {rank} of {processes}; count from 0.")
-        if min(batch.start, batch.end) < processes:
-            smallest = min(batch.start, batch.end)
-            raise ValueError(f"A batch of {smallest} is too small for {processes} processes; use {processes} or more.")
+        if max(batch.start if batch.steps else 0, batch.end) < processes:
+            raise ValueError(
+                f"a batch of {batch.end} is too small for {processes} processes that each read a part of it; use "
+                f"--batch.end {processes} or more, or at most {batch.end} such processes."
+            )
         self.shard, self.context, self.batch, self.micro_batch = shard, context, batch, micro_batch
         self.seed, self.rank, self.processes, self.segments = seed, rank, processes, segments
         self.windows = -(-len(shard.tokens) // context)
@@ -83,9 +87,14 @@ class PackedStream:
         total = self.batch.at(step)
         first, stop = (total * share // self.processes for share in (self.rank, self.rank + 1))
         offsets, windows = self._windows(step)
-        for low in range(first, stop, self.micro_batch):
+        starts = range(first, stop, self.micro_batch)
+        for low in starts:
             rows = slice(low, min(low + self.micro_batch, stop))
             yield self._read(offsets[rows], windows[rows])
+        largest_share = -(-total // self.processes)
+        for _ in range(len(starts), -(-largest_share // self.micro_batch)):
+            filler = self._read(offsets[:1], windows[:1])
+            yield replace(filler, weights=torch.zeros_like(filler.weights))
 
     def documents(self, step: int) -> list[DocumentSpan]:
         """Every document of which this step, over all processes, reads or predicts a token, in shard order."""
@@ -100,6 +109,12 @@ class PackedStream:
                     found = np.searchsorted(self.shard.starts, [low, high], side="right")
                     places.update(range(found[0] - 1, found[1]))
         return self.shard.spans(sorted(places))
+
+    def places(self, step: int) -> np.ndarray:
+        """(B,) int64: where in the shard each sequence of the step begins, over all processes; it names the sample."""
+        offsets, windows = self._windows(step)
+        places: np.ndarray = (offsets + windows * self.context) % len(self._tokens)
+        return places
 
     def epoch(self, step: int) -> float:
         """How many times the shard has been gone through before this step."""

@@ -1,7 +1,8 @@
 """Muon (Jordan et al. 2024): momentum whose matrix is made orthogonal before it is applied.
 
 `torch.optim.Muon` iterates in bf16 always, which a processor without bf16 products runs a hundred times slower than
-fp32; this one iterates in the dtype it is told, in batches of equal shapes, and agrees with torch's in bf16.
+fp32; this one iterates in the dtype it is told, in batches of equal shapes, and agrees with torch's in bf16. A matrix
+that is cut over processes is gathered, since no piece of it can be made orthogonal alone, and each keeps its piece.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from ensue.train.parallel_tensors import is_cut, piece_like, whole
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic Newton-Schulz iteration: fastest to bring singular values near 1, not exact at 1."""
@@ -43,7 +46,9 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     alike[parameter.shape].append(parameter)
             for parameters in alike.values():
-                self._update(parameters, group)
+                # Whole matrices of pieces are many times what a process holds: one at a time.
+                for together in [[each] for each in parameters] if is_cut(parameters[0]) else [parameters]:
+                    self._update(together, group)
 
     def _update(self, parameters: list[Any], group: dict[str, Any]) -> None:
         directions = []
@@ -54,11 +59,12 @@ class Muon(torch.optim.Optimizer):
             state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
             directions.append(parameter.grad.lerp(state["momentum"], group["momentum"]))
         rows, columns = parameters[0].shape
-        orthogonal = orthogonalise(torch.stack(directions), dtype=self.dtype, steps=self.iterations)
+        matrices = torch.stack([whole(direction) for direction in directions])
+        orthogonal = orthogonalise(matrices, dtype=self.dtype, steps=self.iterations)
         scale = group["lr"] * max(1.0, rows / columns) ** 0.5
         for parameter, direction in zip(parameters, orthogonal, strict=True):
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            parameter.add_(direction.to(parameter.dtype), alpha=-scale)
+            parameter.add_(piece_like(parameter, direction.to(parameter.dtype)), alpha=-scale)
 
 
 def orthogonalise(matrices: Tensor, *, dtype: torch.dtype, steps: int) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ensue.train.muon import Muon
+from ensue.train.parallel_tensors import mesh_of, piece_like
 
 
 @dataclass(frozen=True)
@@ -68,23 +69,25 @@ class Optimizer:
             part.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of the state, as `parameter name/state name` -> tensor."""
+        """All of the state, as `parameter name/state name` -> tensor, in the order of the model's parameters."""
+        states = {self.names[id(owner)]: state for part in self.parts for owner, state in part.state.items()}
         return {
-            f"{self.names[id(parameter)]}/{key}": value if isinstance(value, Tensor) else torch.tensor(value)
-            for part in self.parts
-            for parameter, state in part.state.items()
-            for key, value in state.items()
+            f"{name}/{key}": value if isinstance(value, Tensor) else torch.tensor(value)
+            for name in self.names.values()
+            for key, value in states.get(name, {}).items()
         }
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up what `tensors` gave. Raises ValueError where it is another model's."""
+        """Take up what `tensors` gave, whole; of a parameter that is cut, each process keeps its piece. Raises
+        ValueError where it is another model's."""
         for name, value in tensors.items():
             owner, _, key = name.rpartition("/")
             part, parameter = self._find(owner)
             if value.dim() and value.shape != parameter.shape:
                 shapes = f"{tuple(value.shape)}, not {tuple(parameter.shape)}"
                 raise ValueError(f"optimizer state {name} has shape {shapes}.")
-            part.state[parameter][key] = value.to(parameter.device, copy=True)
+            piece = piece_like(parameter, value) if value.dim() else value
+            part.state[parameter][key] = piece.to(parameter.device, copy=True)
 
     def trained(self) -> dict[str, str]:
         """What is trained: parameter name -> its optimizer and shape, by which a checkpoint knows its own model."""
@@ -109,15 +112,15 @@ def _is_block_matrix(name: str, parameter: Tensor) -> bool:
 
 
 def _adamw(named: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig) -> torch.optim.Optimizer:
-    named = list(named)
-    decayed = [parameter for _, parameter in named if parameter.dim() >= 2]
-    spared = [parameter for _, parameter in named if parameter.dim() < 2]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
-    ]
+    # One kernel updates a group, and takes no tensors that are cut over different meshes.
+    groups: dict[tuple[bool, Any], list[nn.Parameter]] = {}
+    for _, parameter in named:
+        groups.setdefault((parameter.dim() < 2, mesh_of(parameter)), []).append(parameter)
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
+        [
+            {"params": parameters, "weight_decay": 0.0 if spared else config.weight_decay}
+            for (spared, _), parameters in sorted(groups.items(), key=lambda group: group[0][0])
+        ],
         lr=config.lr,
         betas=(config.beta1, config.beta2),
         eps=config.epsilon,

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ensue.core.lock import Locked, locked
 from ensue.core.run import RunFolder
 
 
@@ -44,6 +45,36 @@ def test_create_refuses_whatever_is_there_and_says_what_to_type(tmp_path, kind):
     with pytest.raises(ValueError, match=f"{path} already exists. To continue it, type: ensue train --resume {path}"):
         RunFolder.create(path)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("left", [[], ["config.json"], ["data", "config.json"], [".data.writing-7", "events.jsonl"]])
+def test_create_takes_over_what_a_start_that_never_began_left(tmp_path, left):
+    path = tmp_path / "run"
+    with RunFolder.create(path).locked():
+        pass
+    for name in left:
+        (path / name).mkdir() if "." not in name[1:] or "writing" in name else (path / name).write_text("{}")
+    with locked(path), pytest.raises(Locked):
+        RunFolder.create(path)
+    assert {entry.name for entry in path.iterdir()} == {"checkpoints", "plots", "samples", ".lock", *left}
+    RunFolder.create(path)
+    assert {entry.name for entry in path.iterdir()} == {"checkpoints", "plots", "samples", ".lock"}
+
+
+@pytest.mark.parametrize("spoilt", ["checkpoint", "file", "metrics"])
+def test_create_never_takes_over_more_than_that(tmp_path, spoilt):
+    path = tmp_path / "run"
+    run = RunFolder.create(path)
+    with run.locked():
+        pass
+    if spoilt == "checkpoint":
+        add_checkpoint(run, 0)
+    else:
+        (path / ("thesis.txt" if spoilt == "file" else "metrics.jsonl")).write_text("mine")
+    before = sorted(path.rglob("*"))
+    with pytest.raises(ValueError, match="already exists"):
+        RunFolder.create(path)
+    assert sorted(path.rglob("*")) == before
 
 
 def test_open_says_what_is_missing(tmp_path, run):
@@ -100,23 +131,50 @@ def test_checkpoints_are_sorted_by_step_and_only_whole_ones_count(run):
     assert run.checkpoint_path(5).name == "00000005"
 
 
-def test_keep_newest_removes_the_older_and_what_killed_writers_left(run):
-    for step in (1, 2, 3, 4):
+def steps_of(run):
+    return [int(path.name) for path in run.checkpoints()]
+
+
+def test_keep_spares_the_newest_what_it_is_told_and_what_final_is(run):
+    for step in range(1, 8):
         add_checkpoint(run, step)
+    run.point("final", run.checkpoint_path(2))
+    run.keep(0, also=set())
+    assert steps_of(run) == [1, 2, 3, 4, 5, 6, 7]
+    run.keep(2, also={4, 99})
+    assert steps_of(run) == [2, 4, 6, 7]
+    run.keep(5, also=set())
+    assert steps_of(run) == [2, 4, 6, 7]
+    run.drop_after(4)
+    assert steps_of(run) == [2, 4]
+
+
+def test_a_damaged_checkpoint_is_set_aside_under_a_name_that_is_no_checkpoint(run):
+    for _ in range(2):
+        add_checkpoint(run, 5)
+        aside = run.set_aside(run.checkpoint_path(5))
+        assert (aside / "weights").read_text() == "5"
+        assert steps_of(run) == []
+
+
+def test_holding_a_run_clears_what_killed_writers_left_in_it(run):
+    add_checkpoint(run, 4)
     left = run.path / "checkpoints" / ".00000005.writing-7"
     left.mkdir()
     (left / "half").write_text("x")
-    run.keep_newest(2)
-    assert {path.name for path in (run.path / "checkpoints").iterdir()} == {"00000003", "00000004"}
-    run.keep_newest(5)
-    assert len(run.checkpoints()) == 2
+    (run.path / f".config.json.writing-{os.getpid()}").write_text("half")
+    (run.path / ".mine").write_text("kept")
+    os.rename(run.checkpoint_path(4), run.path / "checkpoints" / ".00000004.replaced-7")
+    with run.locked():
+        assert sorted(path.name for path in (run.path / "checkpoints").iterdir()) == ["00000004"]
+        assert {path.name for path in run.path.iterdir() if path.name.startswith(".")} == {".lock", ".mine"}
 
 
 def test_final_points_at_a_checkpoint_and_survives_a_move_of_the_run(run, tmp_path):
     add_checkpoint(run, 1)
     add_checkpoint(run, 2)
-    run.set_final(run.checkpoint_path(1))
-    run.set_final(run.checkpoint_path(2))
+    run.point("final", run.checkpoint_path(1))
+    run.point("final", run.checkpoint_path(2))
     assert (run.path / "final" / "weights").read_text() == "2"
     moved = tmp_path / "elsewhere"
     os.rename(run.path, moved)

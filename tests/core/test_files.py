@@ -13,7 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ensue.core.files import CHECKSUMS, folder_aside, sha256_of, verify_checksums, write_checksums, write_file_aside
+from ensue.core.files import (
+    CHECKSUMS,
+    clear_leftovers,
+    folder_aside,
+    link_aside,
+    sha256_of,
+    verify_checksums,
+    write_checksums,
+    write_file_aside,
+)
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -239,3 +248,52 @@ def test_a_missing_file_is_named_and_a_folder_without_checksums_passes(tmp_path)
     (tmp_path / "weights.bin").unlink()
     with pytest.raises(ValueError, match=r"weights\.bin is missing"):
         verify_checksums(tmp_path)
+
+
+@pytest.fixture
+def dead():
+    """The number of a process that was."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        pass
+    return child.pid
+
+
+def test_what_dead_writers_left_is_cleared_by_the_next_and_nothing_else(tmp_path, dead):
+    for name in (f".target.writing-{dead}", ".target.writing-1", f".target.other.writing-{dead}", f".x.writing-{dead}"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".target").write_text("mine")
+    with folder_aside(tmp_path / "target") as aside:
+        (aside / "a").write_text("1")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"target", ".target", ".target.writing-1", f".target.other.writing-{dead}", f".x.writing-{dead}"}
+    clear_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"target", ".target", ".target.writing-1"}
+    clear_leftovers(tmp_path, all_are_dead=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"target", ".target"}
+
+
+def test_a_folder_moved_away_for_one_that_never_came_is_put_back(tmp_path, dead):
+    """Killed between the two renames, the worst moment of a replacement."""
+    moved = tmp_path / f".target.replaced-{dead}"
+    moved.mkdir()
+    (moved / "a").write_text("old")
+    clear_leftovers(tmp_path)
+    assert snapshot(tmp_path) == {"target/a": b"old"}
+    shutil.copytree(tmp_path / "target", moved)
+    clear_leftovers(tmp_path)
+    assert snapshot(tmp_path) == {"target/a": b"old"}, "and one whose replacement came is gone"
+
+
+def test_known_checksums_are_not_computed_again(tmp_path):
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "b").write_bytes(b"2")
+    write_checksums(tmp_path, {"a": "said to be"})
+    assert json.loads((tmp_path / CHECKSUMS).read_text()) == {"a": "said to be", "b": sha256_of(tmp_path / "b")}
+
+
+def test_a_link_is_replaced_in_one_move(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / "folder" / name).mkdir(parents=True)
+        link_aside(tmp_path / "link", tmp_path / "folder" / name)
+        assert os.readlink(tmp_path / "link") == f"folder/{name}", "relative, so that it can be moved"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "link"]

@@ -1,6 +1,7 @@
 """Decoding: transformers' greedy tokens, ragged rows alone and together, stopping, and going past the context."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from ensue.generate.decode import generate_tokens, stream_tokens
 from ensue.generate.settings import Sampling
 from ensue.model.gpt import GPT
+from ensue.model.patterns import Banded, Dense, Fixed
 from ensue.model.weights import load_model, save_model
 
 GREEDY = Sampling()
@@ -86,6 +88,16 @@ def test_ragged_rows_past_the_context_equal_recomputing(
     model = make_gpt(context=context)
     together = generate_tokens(model, rows, sampling=GREEDY, max_new_tokens=new)
     assert together == [recomputed(model, row, new=new) for row in rows]
+
+
+@pytest.mark.parametrize("pattern", [Banded(3), Fixed(6, 1), Fixed(6, 2, "second", spread=True)], ids=str)
+def test_sparse_layers_go_past_the_context_too(make_gpt: Callable[..., GPT], pattern: Banded | Fixed) -> None:
+    """A context several times what the cache keeps of a sparse layer."""
+    dense = make_gpt(context=100)
+    model = GPT(replace(dense.config, patterns=(pattern, Dense()))).eval()
+    model.load_state_dict(dense.state_dict())
+    together = generate_tokens(model, PROMPTS, sampling=GREEDY, max_new_tokens=120)
+    assert together == [recomputed(model, prompt, new=120) for prompt in PROMPTS]
 
 
 @pytest.mark.parametrize("context", [1, 2, 3])

@@ -38,7 +38,7 @@ def checkpoint(lm: LM, tmp_path: Path) -> Path:
 
 def test_a_run_and_its_checkpoint(lm: LM, checkpoint: Path) -> None:
     run = RunFolder(checkpoint.parents[1])
-    run.set_final(checkpoint)
+    run.point("final", checkpoint)
     expected = lm.generate(PROMPT, max_new_tokens=15)
     for path in (checkpoint, str(checkpoint), run.path):
         loaded = ensue.load(path, device="cpu")

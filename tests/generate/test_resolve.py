@@ -37,7 +37,7 @@ def test_a_run_is_its_final_or_its_newest_checkpoint(tmp_path: Path) -> None:
     run.checkpoint_path(300).mkdir()  # no weights in it
     assert resolve(run.path) == run.checkpoint_path(100)
     assert resolve(run.path / "checkpoints") == run.checkpoint_path(100)
-    run.set_final(run.checkpoint_path(90))
+    run.point("final", run.checkpoint_path(90))
     assert resolve(run.path) == run.checkpoint_path(90).resolve()
 
 

@@ -138,7 +138,7 @@ def test_attention(rows, tokens, heads, width, pattern, parts, prepared):
     segments = None
     if parts:
         cuts = torch.randint(0, 2, (rows, tokens), generator=torch.Generator().manual_seed(parts)).int()
-        segments = cuts.cumsum(1).int()
+        segments = 100 - cuts.cumsum(1).int()  # numbers that fall
     rotation = rotation_of(torch.arange(tokens)[None], width, 10_000.0) if prepared else None
 
     def masked(qkv, gains):
@@ -191,7 +191,7 @@ def test_cross_entropy(rows, columns, weighted):
         found = linear_cross_entropy(*ours, targets, weights)
     (found * 1.0).backward()
     scale = float(weights.sum().clamp(min=1))
-    assert abs(found.item() - wanted.item()) / scale < 0.01
+    assert abs(found.item() - wanted.item()) / scale < 0.03
     if columns > 1 and weights.any():
         for name, a, b in zip(("hidden", "weight"), ours, exact, strict=True):
             assert_near(a.grad, b.grad, name, 4 * ROUNDING)

@@ -28,7 +28,18 @@ def trained(data: Data, tiny: list[str], tmp_path_factory: pytest.TempPathFactor
     from ensue.cli import main
 
     run = tmp_path_factory.mktemp("trained") / "run"
-    batch = ["--batch.start", "16", "--batch.end", "16", "--lr", "1e-2", "--evaluate_tokens", "700"]
+    batch = [
+        "--batch.start",
+        "16",
+        "--batch.end",
+        "16",
+        "--lr",
+        "1e-2",
+        "--precision",
+        "fp32",
+        "--evaluate_tokens",
+        "700",
+    ]
     options = ["--recipe", "gpt2", "--steps", "30", "--evaluate_every", "30", "--final_tokens", "1000000"]
     assert main(["train", str(data.path), "--run", str(run), *tiny, *batch, *options]) == 0
     return run

@@ -23,13 +23,14 @@ RECIPES = {
 """AdamW with dropout 0.1; AdamW with a growing batch and banded layers; Muon from bigrams, with samples."""
 
 KILLED_RUNS = """
-import json, os, signal, sys
+import json, os, signal, sys, time
+from pathlib import Path
 import torch._dynamo  # once here, and not in each of the processes below
-import ensue.train.checkpoint as checkpoint
+import ensue.core.tensor_file as tensor_file
 from ensue.cli import main
 from ensue.tokens.stream import PackedStream
 
-batches, save_file = PackedStream.batches, checkpoint.save_file
+batches, write_past_cache = PackedStream.batches, tensor_file.write_past_cache
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -37,6 +38,8 @@ def die():
 def killed_within_step_8(stream, step):
     for place, batch in enumerate(batches(stream, step)):
         if (step, place) == (7, 1):
+            while not (run / "checkpoints" / "00000005").exists():  # it is written meanwhile
+                time.sleep(0.001)
             die()
         yield batch
 
@@ -45,8 +48,8 @@ def stopped_within_step_8(stream, step):
         os.kill(os.getpid(), signal.SIGTERM)
     yield from batches(stream, step)
 
-def killed_while_saving_step_10(tensors, path):
-    save_file(tensors, path)
+def killed_while_saving_step_10(path, data):
+    write_past_cache(path, data)
     if ".00000010.writing" in str(path):
         with open(path, "r+b") as file:
             file.truncate(os.path.getsize(path) // 2)
@@ -55,12 +58,13 @@ def killed_while_saving_step_10(tensors, path):
 for where, *arguments in json.loads(sys.argv[1]):
     child = os.fork()
     if child == 0:
+        run = Path(arguments[arguments.index("--run") + 1])
         if where == "step":
             PackedStream.batches = killed_within_step_8
         elif where == "stop":
             PackedStream.batches = stopped_within_step_8
         else:
-            checkpoint.save_file = killed_while_saving_step_10
+            tensor_file.write_past_cache = killed_while_saving_step_10
         code = main(arguments)
         sys.stdout.flush()
         os._exit(code)
@@ -77,10 +81,30 @@ def train(data: Data, run: Path, recipe: str, tiny: list[str], steps: int, save_
     return ["train", str(data.path), "--run", str(run), "--recipe", recipe, *options]
 
 
+CLOCKS = {"seconds", "elapsed", "goodput"}
+
+
 def rows(run: Path) -> list[dict[str, Any]]:
-    """All of metrics.jsonl but the seconds, which nobody can repeat."""
+    """All of metrics.jsonl but what clocks say, which nobody can repeat."""
     read = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in read]
+    return [{name: value for name, value in row.items() if name not in CLOCKS} for row in read]
+
+
+OF_THE_SOURCE = {"code", "chain", "receipts"}
+"""Digests of Ensue's own source as it was, which somebody may be editing, and of rows that hold them."""
+
+
+def receipts(run: Path) -> list[dict[str, Any]]:
+    """The rows of steps in receipts.jsonl."""
+    read = [json.loads(line) for line in (run / "receipts.jsonl").read_text().splitlines()]
+    plain = [{name: value for name, value in row.items() if name not in OF_THE_SOURCE} for row in read]
+    return [row for row in plain if "saved" not in row]
+
+
+def state(run: Path) -> dict[str, Any]:
+    """What the last checkpoint says of the training."""
+    read: dict[str, Any] = json.loads((run / "final" / "training.json").read_text())
+    return {**read, "record": {name: value for name, value in read["record"].items() if name not in OF_THE_SOURCE}}
 
 
 def assert_same_run(run: Path, other: Path) -> None:
@@ -92,8 +116,9 @@ def assert_same_run(run: Path, other: Path) -> None:
         assert here
         for key, tensor in here.items():
             assert torch.equal(tensor, there[key]), key
-    assert (run / "final" / "training.json").read_bytes() == (other / "final" / "training.json").read_bytes()
+    assert state(run) == state(other)
     assert rows(run) == rows(other)
+    assert receipts(run) == receipts(other)
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,7 @@ def test_nothing_to_resume(run: Path, tmp_path: Path, ensue: Ensue) -> None:
     assert (code, "there is no run at" in said) == (2, True)
     code, said = ensue("train", "--resume", tmp_path)
     assert (code, "is not a run folder" in said) == (2, True)
-    code, said = ensue("train", "--resume", run, "--steps", "9", "--run", "elsewhere")
+    code, said = ensue("train", "--resume", run, "--run", "elsewhere")
     assert (code, "give nothing else" in said) == (2, True)
     shutil.rmtree(run / "checkpoints")
     (run / "checkpoints").mkdir()
@@ -156,10 +156,7 @@ FILES = (
 )
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
-@pytest.mark.parametrize("name", FILES)
-def test_a_damaged_checkpoint_is_named(name: str, damage: str, run: Path, ensue: Ensue) -> None:
-    path = run / "checkpoints" / "00000006" / name
+def damage_file(path: Path, damage: str) -> None:
     held = path.read_bytes()
     middle = len(held) // 2
     if damage == "missing":
@@ -168,13 +165,40 @@ def test_a_damaged_checkpoint_is_named(name: str, damage: str, run: Path, ensue:
         path.write_bytes(held[:middle])
     else:
         path.write_bytes(held[:middle] + bytes([held[middle] ^ 1]) + held[middle + 1 :])
-    before = contents(run)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_checkpoint_is_named_and_set_aside(
+    name: str, damage: str, run: Path, finished: Path, ensue: Ensue
+) -> None:
+    """The one before it goes on to the same end."""
+    newest = run / "checkpoints" / "00000006"
+    damage_file(newest / name, damage)
+    broken = contents(newest)
+    code, said = ensue("train", "--resume", run)
+    assert code == 0, said
+    # A flipped bit in the checksums accuses the file it belongs to.
+    assert str(newest if name == "checksums.json" else newest / name) in said
+    aside = run / "checkpoints" / "00000006.damaged"
+    assert f"set aside as {aside}" in said
+    assert "from step 4 of 6" in said
+    assert contents(aside) == broken
+    assert contents(run / "final") == contents(finished / "final")
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    assert [(event["step"], name in event["reason"]) for event in events if event["event"] == "damaged"] == [(6, True)]
+
+
+def test_where_no_checkpoint_is_whole_nothing_is_touched(run: Path, ensue: Ensue) -> None:
+    paths = sorted((run / "checkpoints").glob("*/model.safetensors"))
+    for path in paths:
+        damage_file(path, "flipped")
+    before = contents(run / "checkpoints")
     code, said = ensue("train", "--resume", run)
     assert code == 2, said
-    # A flipped checksum is a mismatch of the file it belongs to; without the weights, the folder is said to lack them.
-    assert str(path.parent if damage == "missing" or name == "checksums.json" else path) in said
-    assert name in said
-    assert contents(run) == before
+    assert len(paths) == 4
+    assert all(str(path) in said for path in paths)
+    assert contents(run / "checkpoints") == before
 
 
 def test_the_checkpoint_before_a_damaged_one_continues(run: Path, finished: Path, ensue: Ensue) -> None:

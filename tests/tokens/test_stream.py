@@ -72,17 +72,20 @@ def test_each_token_is_a_target_exactly_once_an_epoch(case, epoch):
 def test_any_number_of_processes_and_any_micro_batch_see_the_same_rows(case, ramp, processes, micro, step):
     whole = list(rows(stream_of(case, batch=ramp, micro_batch=100), step))
     assert len(whole) == ramp.at(step)
-    if min(ramp.start, ramp.end) < processes:
-        with pytest.raises(ValueError, match="too small"):
+    if max(ramp.at(each) for each in range(ramp.steps + 1)) < processes:
+        with pytest.raises(ValueError, match=f"at most {ramp.end} such processes"):
             stream_of(case, batch=ramp, processes=processes)
         return
-    shares = []
+    shares, micro_batches = [], set()
     for rank in range(processes):
         stream = stream_of(case, batch=ramp, micro_batch=micro, rank=rank, processes=processes)
-        assert all(len(batch.tokens) <= micro for batch in stream.batches(step))
-        shares.append(list(rows(stream, step)))
+        batches = list(stream.batches(step))
+        assert all(1 <= len(batch.tokens) <= micro for batch in batches)
+        micro_batches.add(len(batches))
+        shares.append([row for row in rows(stream, step) if any(row[-1])])  # without what only fills up
     assert [row for share in shares for row in share] == whole
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert len(micro_batches) == 1  # the processes meet in each of them
 
 
 @settings(max_examples=100, deadline=None)

@@ -4,7 +4,6 @@ import json
 import resource
 import shutil
 from contextlib import contextmanager
-from functools import partial
 
 import pytest
 import torch
@@ -15,8 +14,9 @@ from ensue.loss.next_token import NextToken
 from ensue.loss.types import Loss
 from ensue.model.presets import gpt, gpt2, modern
 from ensue.model.weights import load_model, save_model
+from ensue.model.weights.huggingface import config_text, stored_tensors
 from ensue.tokens.stream import BatchRamp
-from ensue.train.checkpoint import load_checkpoint, save_checkpoint
+from ensue.train.checkpoint import gather, load_checkpoint, write_checkpoint
 from ensue.train.loop import Stop, run_steps
 from ensue.train.optimizer import OptimizerConfig
 from ensue.train.schedule import Schedule
@@ -44,8 +44,14 @@ class Tempered(NextToken):
         self.seen = state["seen"]
 
 
+def contents(engine, step):
+    files = {"config.json": config_text(engine.model).encode()}
+    tensors = {"model.safetensors": stored_tensors(engine.model)}
+    return gather(engine, step=step, model_files=files, model_tensors=tensors, record={"mine": step})
+
+
 def save(engine, folder, step):
-    save_checkpoint(engine, folder, step=step, write_model=partial(save_model, engine.model))
+    return write_checkpoint(contents(engine, step), folder)
 
 
 def train(engine, start, end):
@@ -100,6 +106,7 @@ def test_ten_steps_are_five_and_five_to_the_bit(make_engine, make_stream, tmp_pa
     second = fresh(model=load_model(tmp_path / "5"), schedule=Schedule("constant", warmup=0, steps=7))
     progress = load_checkpoint(second, tmp_path / "5")
     assert (progress.step, progress.tokens, progress.schedule) == (5, rows[4][4], schedule)
+    assert progress.record == {"mine": 5}
     rows_after = train(second, progress.step, 10)
     assert rows_before + rows_after == rows
     assert same(everything(second), everything(straight))

@@ -108,7 +108,7 @@ void forward_head(const Shape& s, long b, long h, const View& q, const View& k, 
             product(count, D, KEYS / 2, (const int32_t*)weights.data, KEYS / 2, 1, values.data + place, D, mixed.data, D, true);
         }
         for (long r = 0; r < count; r++) {
-            const __m512 share = _mm512_set1_ps(1.0f / sum[r]);
+            const __m512 share = _mm512_set1_ps(sum[r] > 0.0f ? 1.0f / sum[r] : 0.0f);  // none, where nothing is seen
             for (long d = 0; d < D; d += LANES)
                 store_bf16(out.at(b, h, start + r) + d, _mm512_mul_ps(_mm512_loadu_ps(mixed.data + r * D + d), share));
             lse[(b * s.heads + h) * s.queries + start + r] = maximum[r] + std::log2(sum[r]);

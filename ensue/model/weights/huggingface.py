@@ -24,22 +24,37 @@ def save_model(model: GPT, folder: Path, *, end_token: int | None = None) -> Non
     `transformers` loads the folder where it has an architecture that computes the same; our own record of the config is
     in it either way. `end_token` tells other programs where a text ends. Raises OSError where it cannot be written.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(config_text(model, end_token=end_token), encoding="utf-8")
+    try:
+        tensors = {name: _alone(tensor.cpu()) for name, tensor in stored_tensors(model).items()}
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(errno.EIO, f"writing failed ({error})", str(folder / WEIGHTS)) from error
+
+
+def stored_tensors(model: GPT) -> dict[str, Tensor]:
+    """Every parameter as `model.safetensors` has it, by the name it has there: views of the live weights."""
     layout = layout_for(model.config)
     tensors: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         place = layout.place(name)
-        for stored, piece in zip(place.names, parameter.detach().cpu().chunk(len(place.names)), strict=True):
-            # The pieces of one tensor share its memory, which safetensors refuses.
-            alone = piece.clone() if len(place.names) > 1 else piece
-            tensors[stored] = (alone.t() if place.transposed else alone).contiguous()
-    folder.mkdir(parents=True, exist_ok=True)
+        for stored_name, piece in zip(place.names, parameter.detach().chunk(len(place.names)), strict=True):
+            tensors[stored_name] = piece.t() if place.transposed else piece
+    return tensors
+
+
+def config_text(model: GPT, *, end_token: int | None = None) -> str:
+    """What `config.json` says of this model."""
     dtype = str(model.token_embedding.weight.dtype).removeprefix("torch.")
-    record = config_json(model.config, layout, dtype=dtype, end_token=end_token)
-    (folder / CONFIG).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    try:
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    except SafetensorError as error:
-        raise OSError(errno.EIO, f"writing failed ({error})", str(folder / WEIGHTS)) from error
+    record = config_json(model.config, layout_for(model.config), dtype=dtype, end_token=end_token)
+    return json.dumps(record, indent=2) + "\n"
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """The tensor in memory of its own, one row after another: safetensors refuses pieces that share theirs."""
+    whole = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
+    return tensor if whole else tensor.clone(memory_format=torch.contiguous_format)
 
 
 def load_model(folder: Path) -> GPT:

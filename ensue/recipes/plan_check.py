@@ -1,0 +1,61 @@
+"""Refusing a run that cannot fit, before anything is read or written, and saying what would."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import torch
+
+from ensue.model.config import GPTConfig
+from ensue.model.presets import PRESETS
+from ensue.recipes.plan_memory import FP32, Layout, memory
+from ensue.recipes.run_config import RunConfig
+from ensue.train.parallel import Place
+
+
+def check_fits(config: RunConfig, place: Place, device: torch.device) -> None:
+    """Raise ValueError where weights, gradients and optimizer alone are more than this process can have of memory."""
+    there = memory_there(device)
+    need = certain(config, config.model, place)
+    if there is None or need <= there:
+        return
+    what = "this GPU" if device.type == "cuda" else "this machine"
+    others = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    share = f", shared by {others} processes" if device.type == "cpu" and others > 1 else ""
+    said = [f"The largest preset for which that is there is {name}" for name in _smaller(config, place, there)]
+    said.append("--parallel.shard null shares it among the processes of torchrun (docs/distributed.md)")
+    raise ValueError(
+        f"{config.model.parameters:,} parameters need {need / 1e9:,.1f} GB of each process for weights, gradients and "
+        f"optimizer alone, and {what} has {there / 1e9:,.1f} GB{share}. {'; '.join(said)}; and `ensue plan` says how "
+        "many GPUs a preset needs."
+    )
+
+
+def certain(config: RunConfig, model: GPTConfig, place: Place) -> float:
+    """Bytes that one process holds in any case, whatever its batch and its precision."""
+    layout = Layout(place.data, place.shard, place.tensor)
+    held = memory(model, layout, precision="fp32", optimizer=config.optimizer.kind)
+    return held.weights + held.optimizer + FP32 * model.parameters / (place.shard * place.tensor)
+
+
+def memory_there(device: torch.device) -> float | None:
+    """Bytes for one process: the GPU's, or its part of what the system has available; None where that is unknown."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[1])
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            facts = dict(line.split(":", 1) for line in lines)
+    except OSError:
+        return None
+    available = float(facts["MemAvailable"].split()[0]) * 1024
+    return available / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _smaller(config: RunConfig, place: Place, there: float) -> list[str]:
+    """The largest preset of the same recipe that fits, if any does."""
+    family = [name for name in PRESETS if name.partition("-")[0] == config.recipe]
+    fitting = [
+        name for name in family if certain(config, replace(PRESETS[name], vocab=config.model.vocab), place) <= there
+    ]
+    return [max(fitting, key=lambda name: PRESETS[name].parameters)] if fitting else []
