@@ -185,8 +185,9 @@ class _ToldStream:
         self._work = work
 
     def batches(self, step: int) -> Iterator[Batch]:
-        schedule, moves = vars(self._work.engine.schedule), [list(move) for move in self._work.stream.moves]
-        tell({"do": "step", "index": step, "schedule": schedule, "moves": moves})
+        engine, moves = self._work.engine, [list(move) for move in self._work.stream.moves]
+        judged = engine.judge is not None
+        tell({"do": "step", "index": step, "schedule": vars(engine.schedule), "moves": moves, "judged": judged})
         return self._work.stream.batches(step)
 
     def documents(self, step: int) -> list[DocumentSpan]:

@@ -63,8 +63,6 @@ def follow() -> None:
             if order["do"] == "build":
                 config = from_dict(RunConfig, order["config"])
                 work = build_parts(config, Data(Path(order["data"])), None, Display(quiet=True)).crew.work
-                if config.spikes.action != "off" or config.norms_every:
-                    work.engine.judge = judge_of_the_leader
                 continue
             assert work is not None
             _obey(work, order)
@@ -82,8 +80,8 @@ def how_to_start() -> str:
     if started_processes() == 1:
         return "ensue"
     nodes = started_processes() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    more = f"--nnodes {nodes} " if nodes > 1 else ""
-    return f"torchrun {more}--nproc-per-node {os.environ.get('LOCAL_WORLD_SIZE', '1')} -m ensue.cli --"
+    more = f"--nnodes {nodes} ..." if nodes > 1 else "--standalone"
+    return f"torchrun {more} --nproc-per-node {os.environ.get('LOCAL_WORLD_SIZE', '1')} -m ensue.cli --"
 
 
 def lost(error: RuntimeError, how_to_continue: str = "") -> RunFailed | None:
@@ -100,9 +98,10 @@ def lost(error: RuntimeError, how_to_continue: str = "") -> RunFailed | None:
 
 def _obey(work: Work, order: dict[str, object]) -> None:
     match order:
-        case {"do": "step", "index": int(index), "schedule": dict(schedule), "moves": list(moves)}:
+        case {"do": "step", "index": int(index), "schedule": dict(schedule), "moves": list(moves), "judged": judged}:
             work.engine.schedule = Schedule(**schedule)
             work.stream.moves = [(first, moved) for first, moved in moves]
+            work.engine.judge = judge_of_the_leader if judged else None
             with suppress(GivenUp):
                 work.engine.step(index)
         case {"do": "gather weights"}:

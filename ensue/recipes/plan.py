@@ -213,7 +213,7 @@ def _advice(question: Question, choice: Option) -> tuple[str, ...]:
 def command(question: Question, layout: Layout) -> str:
     """What to type to run it."""
     nodes, gpus = max(1, question.gpus // question.gpus_per_node), min(question.gpus, question.gpus_per_node)
-    start = f"torchrun --nproc-per-node {gpus}"
+    start = f"torchrun --standalone --nproc-per-node {gpus}"
     if nodes > 1:
         start = f"torchrun --nnodes {nodes} --nproc-per-node {gpus} --rdzv-backend c10d --rdzv-endpoint HOST:29500"
     parts = [

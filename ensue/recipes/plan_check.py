@@ -23,12 +23,12 @@ def check_fits(config: RunConfig, place: Place, device: torch.device) -> None:
     what = "this GPU" if device.type == "cuda" else "this machine"
     others = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     share = f", shared by {others} processes" if device.type == "cpu" and others > 1 else ""
-    said = [f"The largest preset for which that is there is {name}" for name in _smaller(config, place, there)]
-    said.append("--parallel.shard null shares it among the processes of torchrun (docs/distributed.md)")
+    smaller = _smaller(config, place, there)
+    said = f"The largest preset of {config.recipe} for which that is enough is {smaller}. " if smaller else ""
     raise ValueError(
         f"{config.model.parameters:,} parameters need {need / 1e9:,.1f} GB of each process for weights, gradients and "
-        f"optimizer alone, and {what} has {there / 1e9:,.1f} GB{share}. {'; '.join(said)}; and `ensue plan` says how "
-        "many GPUs a preset needs."
+        f"optimizer alone, and {what} has {there / 1e9:,.1f} GB{share}. {said}With --parallel.shard null the processes "
+        "that torchrun starts hold a part each (docs/distributed.md); `ensue plan` says how many GPUs a preset needs."
     )
 
 
@@ -52,10 +52,10 @@ def memory_there(device: torch.device) -> float | None:
     return available / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def _smaller(config: RunConfig, place: Place, there: float) -> list[str]:
-    """The largest preset of the same recipe that fits, if any does."""
+def _smaller(config: RunConfig, place: Place, there: float) -> str | None:
+    """The largest preset of the same recipe that needs no more than is there, if any does."""
     family = [name for name in PRESETS if name.partition("-")[0] == config.recipe]
     fitting = [
         name for name in family if certain(config, replace(PRESETS[name], vocab=config.model.vocab), place) <= there
     ]
-    return [max(fitting, key=lambda name: PRESETS[name].parameters)] if fitting else []
+    return max(fitting, key=lambda name: PRESETS[name].parameters, default=None)
