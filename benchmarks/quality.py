@@ -175,7 +175,8 @@ def draw(result: Mapping[str, Any], target: Path) -> None:
         label="Ensue, the end of a run of that length",
     )
     axes.axhline(result["target"], color="#777777", linewidth=0.9, linestyle="--")
-    axes.annotate(f"{result['target']} nats", (0.995, result["target"]), xycoords=("axes fraction", "data"), ha="right")
+    words = f"{result['target']} nats"
+    axes.annotate(words, (0.995, result["target"] - 0.01), xycoords=("axes fraction", "data"), ha="right", va="top")
     axes.set(xlabel=f"seconds of training, {result['threads']} threads", xlim=(0, None))
     axes.set(ylabel="validation loss, nats a character", title=f"Characters of {result['text']['name']}")
     axes.set_ylim(top=2.8)
