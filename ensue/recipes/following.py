@@ -19,11 +19,16 @@ from ensue.recipes.failure import RunFailed
 from ensue.recipes.parts import build_parts
 from ensue.recipes.run_config import RunConfig
 from ensue.train.engine import Diverged
-from ensue.train.parallel import listen, rank_of_this, started_processes, tell, together
+from ensue.train.parallel import listen, rank_of_this, restarted, started_processes, tell, together
 from ensue.train.schedule import Schedule
 
 LOST = re.compile(r"(connection (was )?(closed|reset|refused)|broken pipe|socket|timed? ?out|NCCL)[^.\n]{0,60}", re.I)
 """What gloo and NCCL say when a process at the other end is gone."""
+
+MEET_ANEW = (
+    "Set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 for torchrun: without it, processes that it starts again may look for the "
+    "ones that are gone."
+)
 
 LOST_CODE = 5
 """Exit code of a process whose others are gone."""
@@ -36,43 +41,37 @@ def crew() -> Iterator[bool]:
     if started_processes() == 1:
         yield True
         return
-    with together(on_gpu=torch.cuda.is_available()):
-        if rank_of_this() > 0:
-            follow()
-            yield False
-            return
-        try:
-            yield True
-        except RuntimeError as error:
-            failure = lost(error)
-            if failure is None:
-                raise
-            raise failure from error
-        finally:
-            with suppress(RuntimeError):  # where the others are gone, nobody is left to tell
-                tell({"do": "end"})
+    try:
+        with together(on_gpu=torch.cuda.is_available()):
+            if rank_of_this() > 0:
+                follow()
+                yield False
+                return
+            try:
+                yield True
+            finally:
+                with suppress(RuntimeError):  # where the others are gone, nobody is left to tell
+                    tell({"do": "end"})
+    except RuntimeError as error:
+        failure = lost(error, MEET_ANEW if restarted() else "")
+        if failure is None:
+            raise
+        raise failure from error
 
 
 def follow() -> None:
-    """Do what the leader tells, until the end. Raises RunFailed where the leader or another process is gone."""
+    """Do what the leader tells, until the end."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the leader hears it too, finishes its step, and tells
     work: Work | None = None
-    try:
+    with suppress(Diverged):  # so it has for the leader, who says so
         while (order := listen())["do"] != "end":
             if order["do"] == "build":
                 config = from_dict(RunConfig, order["config"])
                 work = build_parts(config, Data(Path(order["data"])), None, Display(quiet=True)).crew.work
-                continue
-            assert work is not None
-            _obey(work, order)
-    except Diverged:
-        return  # so it has for the leader, who says so
-    except RuntimeError as error:
-        failure = lost(error)
-        if failure is None:
-            raise
-        raise failure from error
+            else:
+                assert work is not None
+                _obey(work, order)
 
 
 def how_to_start() -> str:

@@ -36,7 +36,8 @@ def two_processes(data: Data, run: Path, *, restarts: int = 0) -> subprocess.Pop
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # Without the second, torch 2.13 gives processes that it starts again the addresses of those before them.
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
     )
 
 
