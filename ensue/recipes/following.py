@@ -26,8 +26,8 @@ LOST = re.compile(r"(connection (was )?(closed|reset|refused)|broken pipe|socket
 """What gloo and NCCL say when a process at the other end is gone."""
 
 MEET_ANEW = (
-    "Set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 for torchrun: without it, processes that it starts again may look for the "
-    "ones that are gone."
+    "Set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 for torchrun: without it, processes that it starts again may look for "
+    "the ones that are gone."
 )
 
 LOST_CODE = 5

@@ -50,7 +50,8 @@ def test_goodput_counts_what_was_lost(data: Data, tiny: list[str], tmp_path: Pat
     assert start in (1, 11), "what the first process spent is not forgotten with its steps"
     for place, row in enumerate(told):
         useful = sum(each["seconds"] for each in told[: place + 1])
-        assert row["goodput"] == pytest.approx(useful / row["elapsed"], rel=0.02)
+        rounding = 0.001 / row["elapsed"]  # which is told in milliseconds
+        assert row["goodput"] == pytest.approx(useful / row["elapsed"], rel=0.02 + rounding)
         assert 0 < row["goodput"] <= 1
 
 
