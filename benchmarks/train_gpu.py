@@ -21,9 +21,9 @@ import tyro
 from torch import Tensor, nn
 
 from benchmarks.measure import RESULTS, machine, median, print_table, write_results
+from benchmarks.plain import PlainGPT
 from benchmarks.train_variants import OPTIMIZER, RandomBatches, Shape, Variant, ensue_step, transformers_step
-from ensue.core.device import autocast
-from ensue.model.config import GPTConfig
+from ensue.core.device import autocast, product_rate
 from ensue.model.presets import gpt2
 
 SHAPES = {
@@ -54,49 +54,17 @@ class Options:
     save: bool = True
 
 
-class PlainBlock(nn.Module):
-    """A GPT-2 block as one writes it first."""
-
-    def __init__(self, config: GPTConfig) -> None:
-        super().__init__()
-        width = config.width
-        self.heads = config.heads
-        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows, tokens, width = x.shape
-        parts = self.qkv(self.first(x)).view(rows, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(*parts.unbind(), is_causal=True)
-        x = x + self.out(mixed.transpose(1, 2).reshape(rows, tokens, width))
-        return x + self.down(F.gelu(self.up(self.second(x)), approximate="tanh"))
-
-
-class PlainGPT(nn.Module):
-    """GPT-2 with its loss, in plain modules."""
-
-    def __init__(self, config: GPTConfig) -> None:
-        super().__init__()
-        self.tokens = nn.Embedding(config.vocab, config.width)
-        self.places = nn.Embedding(config.context, config.width)
-        self.blocks = nn.Sequential(*(PlainBlock(config) for _ in range(config.layers)))
-        self.norm = nn.LayerNorm(config.width)
-        for name, parameter in self.named_parameters():
-            if parameter.dim() == 2:
-                deep = name.endswith(("out.weight", "down.weight"))
-                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * config.layers) if deep else 0.02)
-
-    def forward(self, ids: Tensor, targets: Tensor) -> Tensor:
-        x = self.tokens(ids) + self.places.weight[: ids.shape[1]]
-        logits = F.linear(self.norm(self.blocks(x)), self.tokens.weight)
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-
-
 def plain_step(shape: Shape, variant: Variant, device: torch.device) -> Callable[[int], float]:
     """PlainGPT under torch.compile with fused AdamW."""
-    model = PlainGPT(shape.config).to(device)
-    forward = torch.compile(model, dynamic=False) if variant.compiled else model
+    config = shape.config
+    model = PlainGPT(
+        config.vocab, layers=config.layers, width=config.width, heads=config.heads, context=config.context, bias=True
+    ).to(device)
+
+    def loss_of(ids: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
+
+    forward = torch.compile(loss_of, dynamic=False) if variant.compiled else loss_of
     optimizer = torch.optim.AdamW(model.parameters(), lr=OPTIMIZER.lr, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     stream = RandomBatches(shape)
 
@@ -153,19 +121,6 @@ def measure(contender: str, shape: Shape, options: Options) -> dict[str, Any]:
     return answer
 
 
-def product_rate(device: torch.device) -> float:
-    """FLOPs a second of large square bf16 products, the median of ten."""
-    size = PRODUCT_SIZE if device.type == "cuda" else 512
-    a = torch.randn(size, size, device=device, dtype=torch.bfloat16)
-    readings = []
-    for _ in range(10):
-        begun = time.perf_counter()
-        _ = a @ a
-        _synchronise(device)
-        readings.append(time.perf_counter() - begun)
-    return 2.0 * size**3 / median(readings)
-
-
 def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
@@ -176,7 +131,8 @@ def main() -> None:
     config, rows = SHAPES[options.shape]
     shape = Shape(config, options.rows or rows)
     device = torch.device(options.device)
-    product = product_rate(device)
+    size = PRODUCT_SIZE if device.type == "cuda" else 512
+    product = product_rate(device, torch.bfloat16, size=size, readings=10)
     peak = options.peak or product
     answers: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTENDERS}
     for turn in range(options.rounds):

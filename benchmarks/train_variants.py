@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import torch
 
-from ensue.core.device import autocast, bf16_is_faster
+from ensue.core.device import autocast, bf16_is_faster, product_rate
 from ensue.core.memory import keep_freed_memory
 from ensue.loss.next_token import NextToken
 from ensue.model.config import GPTConfig
@@ -102,7 +102,7 @@ def serve_products(connection: Connection, threads: int) -> None:
     # A processor without bf16 products emulates them, and gets a size it can finish.
     sizes = {torch.float32: 2048, torch.bfloat16: 2048 if bf16_is_faster() else 256}
     while connection.recv() is not None:
-        rates = [_product_rate(dtype, size) for dtype, size in sizes.items()]
+        rates = [product_rate(CPU, dtype, size=size, readings=3) / 1e9 for dtype, size in sizes.items()]
         connection.send(dict(zip(("fp32", "bf16"), rates, strict=True)))
 
 
@@ -166,16 +166,6 @@ def transformers_step(shape: Shape, variant: Variant, device: torch.device = CPU
         return float(loss.detach())
 
     return run
-
-
-def _product_rate(dtype: torch.dtype, size: int) -> float:
-    a = torch.ones(size, size, dtype=dtype)
-    seconds = []
-    for _ in range(3):
-        begun = time.perf_counter()
-        _ = a @ a
-        seconds.append(time.perf_counter() - begun)
-    return 2.0 * size**3 / min(seconds) / 1e9
 
 
 def _peak_mb() -> int:

@@ -37,7 +37,10 @@ def choose_precision(name: Precision, device: torch.device) -> Literal["fp32", "
 @cache
 def bf16_is_faster() -> bool:
     """Time a small product in both precisions on this CPU: emulated bf16 is a hundred times slower, real is faster."""
-    return _seconds(torch.bfloat16) < _seconds(torch.float32)
+    bf16, fp32 = (
+        product_rate(torch.device("cpu"), dtype, size=256, readings=5) for dtype in (torch.bfloat16, torch.float32)
+    )
+    return bf16 > fp32
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
@@ -47,11 +50,12 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
     return nullcontext()
 
 
-def _seconds(dtype: torch.dtype) -> float:
-    a = torch.ones(256, 256, dtype=dtype)
-    readings = []
-    for _ in range(5):
+def product_rate(device: torch.device, dtype: torch.dtype, *, size: int, readings: int) -> float:
+    """FLOPs a second of square matrix products, the best of so many readings."""
+    a = torch.ones(size, size, device=device, dtype=dtype)
+    seconds = []
+    for _ in range(readings):
         start = time.perf_counter()
-        _ = a @ a
-        readings.append(time.perf_counter() - start)
-    return min(readings)
+        float((a @ a)[0, 0])  # which waits for a GPU
+        seconds.append(time.perf_counter() - start)
+    return 2.0 * size**3 / min(seconds)

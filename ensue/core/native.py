@@ -53,13 +53,24 @@ def usable_kernels(device: torch.device) -> Kernels | None:
     return kernels()
 
 
-@cache
 def kernels() -> Kernels | None:
     """The kernels, built at the first call on a machine; None where they cannot be had."""
+    found = _found()
+    return found if isinstance(found, Kernels) else None
+
+
+def why_no_kernels() -> Unavailable | None:
+    """The reason why there are none; None where there are."""
+    found = _found()
+    return found if isinstance(found, Unavailable) else None
+
+
+@cache
+def _found() -> Kernels | Unavailable:
     try:
         return load_kernels()
-    except Unavailable:
-        return None
+    except Unavailable as reason:
+        return reason
 
 
 def load_kernels() -> Kernels:
@@ -71,7 +82,7 @@ def load_kernels() -> Kernels:
         raise Unavailable(f"this processor lacks {', '.join(missing)}")
     compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++", "c++")), None)
     with as_file(files("ensue.core") / "kernels") as sources:
-        path = _cache_folder() / f"kernels-{_fingerprint(sources, compiler)}.so"
+        path = _cache_folder() / f"kernels-{_fingerprint(sources)}.so"
         if not path.exists():
             if compiler is None:
                 raise Unavailable("no C++ compiler was found; install g++ or clang++")
@@ -112,7 +123,7 @@ def _build(sources: Path, compiler: str, path: Path) -> None:
         raise Unavailable(f"building them failed ({error})") from error
 
 
-def _fingerprint(sources: Path, compiler: str | None) -> str:
+def _fingerprint(sources: Path) -> str:
     """Of the sources and of how they are built: another version of Ensue builds its own."""
     digest = hashlib.sha256(" ".join(FLAGS).encode())
     for name in (*HEADERS, *SOURCES):

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ensue.core.files import write_file_aside
-from ensue.core.run import append_row, read_rows
+from ensue.core.run import append_row, forget_rows_after, read_rows
 
 START = "0" * 32
 """What the first row follows."""
@@ -44,9 +43,7 @@ class Receipts:
 
     def forget_after(self, step: int) -> None:
         """Drop the rows of steps that will be run again."""
-        kept = [row for row in read_rows(self.path) if row["step"] <= step]
-        write_file_aside(self.path, "".join(json.dumps(row) + "\n" for row in kept))
-        self.head = head_of(kept)
+        self.head = head_of(forget_rows_after(self.path, step))
 
 
 def head_of(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -91,8 +91,7 @@ class RunFolder:
 
     def forget_after(self, step: int) -> None:
         """Drop the rows of steps that will be run again, so that each step is told once."""
-        kept = [row for row in self.rows() if row["step"] <= step]
-        write_file_aside(self.metrics_path, "".join(json.dumps(row) + "\n" for row in kept))
+        forget_rows_after(self.metrics_path, step)
 
     def tell(self, event: str, step: int, facts: Mapping[str, Any]) -> None:
         """Append to events.jsonl what a process did with the run, and the wall clock's time; nothing relies on that."""
@@ -157,6 +156,13 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return rows
+
+
+def forget_rows_after(path: Path, step: int) -> list[dict[str, Any]]:
+    """Drop the rows of later steps from such a file; returns those that stay."""
+    kept = [row for row in read_rows(path) if row["step"] <= step]
+    write_file_aside(path, "".join(json.dumps(row) + "\n" for row in kept))
+    return kept
 
 
 def _checkpoints(run: Path) -> list[Path]:

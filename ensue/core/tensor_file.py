@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -79,8 +79,7 @@ def digest_of_tensors(tensors: Mapping[str, Tensor]) -> FileDigest:
 def digest_of(path: Path) -> FileDigest:
     """The digest of a file that is there, as `write_tensors` gave it."""
     with path.open("rb") as file:
-        prefix = file.read(8)
-        header = prefix + file.read(int.from_bytes(prefix, "little"))
+        header = _read_header(file)
         digest = _Digest(header)
         for _, (start, stop) in _places(header):
             digest.add(memoryview(file.read(stop - start)))
@@ -96,9 +95,7 @@ def names_in_order(tensors: Mapping[str, Tensor]) -> list[str]:
 def tensor_names(path: Path) -> list[str]:
     """The names of the tensors in a file, in the order they are stored in."""
     with path.open("rb") as file:
-        prefix = file.read(8)
-        header = prefix + file.read(int.from_bytes(prefix, "little"))
-    return [name for name, _ in _places(header)]
+        return [name for name, _ in _places(_read_header(file))]
 
 
 class TensorImage:
@@ -212,6 +209,11 @@ def _header(tensors: Mapping[str, Tensor]) -> bytes:
     text = json.dumps(entries, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % 64)
     return len(text).to_bytes(8, "little") + text
+
+
+def _read_header(file: BinaryIO) -> bytes:
+    prefix = file.read(8)
+    return prefix + file.read(int.from_bytes(prefix, "little"))
 
 
 def _places(header: bytes) -> Iterable[tuple[str, tuple[int, int]]]:

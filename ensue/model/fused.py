@@ -11,7 +11,7 @@ Legend: N rows, W width, M hidden width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -23,6 +23,9 @@ Gradients = tuple[Tensor | None, ...]
 
 class Source(Protocol):
     """What makes a product's input: one kernel forward, one backward. `kept` is what the second wants of the first."""
+
+    reads: ClassVar[torch.dtype]
+    """Of its first input."""
 
     def make(self, kernels: Kernels, *inputs: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The bf16 input of the product, and `kept`."""
@@ -36,6 +39,8 @@ class Source(Protocol):
 @dataclass(frozen=True)
 class NormSource:
     """Inputs x (..., W) fp32, gain (W,), bias (W,) or None: LayerNorm where `centred`, else RMSNorm."""
+
+    reads: ClassVar[torch.dtype] = torch.float32
 
     centred: bool
     epsilon: float
@@ -68,6 +73,8 @@ class NormSource:
 class GeluSource:
     """Input x (..., M) bf16: GELU in its tanh form."""
 
+    reads: ClassVar[torch.dtype] = torch.bfloat16
+
     def make(self, kernels: Kernels, *inputs: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
         (x,) = inputs
         assert x is not None
@@ -88,6 +95,8 @@ class GeluSource:
 @dataclass(frozen=True)
 class SwiGLUSource:
     """Input (..., 2M) bf16: silu(first half) x second half."""
+
+    reads: ClassVar[torch.dtype] = torch.bfloat16
 
     def make(self, kernels: Kernels, *inputs: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
         (gate_up,) = inputs
@@ -111,6 +120,8 @@ class SwiGLUSource:
 @dataclass(frozen=True)
 class GivenSource:
     """Input x (..., W) bf16, as it is."""
+
+    reads: ClassVar[torch.dtype] = torch.bfloat16
 
     def make(self, kernels: Kernels, *inputs: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
         (x,) = inputs

@@ -2,59 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from ensue.core.native import Kernels, usable_kernels
 from ensue.model.activation import gelu, swiglu
-from ensue.model.fused import GeluSource, GivenSource, NormSource, SwiGLUSource, fused_product, fused_source
+from ensue.model.fused import GeluSource, GivenSource, NormSource, Source, SwiGLUSource, fused_product, fused_source
 from ensue.model.norm import LayerNorm, Norm
 
 
 def product_of(linear: nn.Linear, x: Tensor) -> Tensor:
     """linear(x)."""
-    kernels = _kernels_for(linear, x, torch.bfloat16)
-    if kernels is None:
-        plain: Tensor = linear(x)
-        return plain
-    return fused_product(kernels, GivenSource(), linear.weight, linear.bias, x)
-
-
-def product_of_norm(linear: nn.Linear, norm: Norm, x: Tensor) -> Tensor:
-    """linear(norm(x))."""
-    kernels = _kernels_for(linear, x, torch.float32)
-    if kernels is None:
-        plain: Tensor = linear(norm(x))
-        return plain
-    return fused_product(kernels, _source(norm), linear.weight, linear.bias, x, *_parameters(norm))
+    return _product(linear, GivenSource(), lambda x: x, x)
 
 
 def product_of_gelu(linear: nn.Linear, x: Tensor) -> Tensor:
     """linear(gelu(x))."""
-    kernels = _kernels_for(linear, x, torch.bfloat16)
-    if kernels is None:
-        plain: Tensor = linear(gelu(x))
-        return plain
-    return fused_product(kernels, GeluSource(), linear.weight, linear.bias, x)
+    return _product(linear, GeluSource(), gelu, x)
 
 
 def product_of_swiglu(linear: nn.Linear, gate_up: Tensor) -> Tensor:
     """linear(swiglu(gate_up))."""
-    kernels = _kernels_for(linear, gate_up, torch.bfloat16)
-    if kernels is None:
-        plain: Tensor = linear(swiglu(gate_up))
-        return plain
-    return fused_product(kernels, SwiGLUSource(), linear.weight, linear.bias, gate_up)
+    return _product(linear, SwiGLUSource(), swiglu, gate_up)
+
+
+def product_of_norm(linear: nn.Linear, norm: Norm, x: Tensor) -> Tensor:
+    """linear(norm(x))."""
+    return _product(linear, _source(norm), norm, x, *_parameters(norm))
 
 
 def normed_for_product(norm: Norm, x: Tensor) -> Tensor:
     """norm(x) where only a matrix product elsewhere reads it, in that product's precision. A norm that stands in the
     residual stream, which is never given less than its own, is called as `norm(x)`."""
+    source = _source(norm)
     kernels = usable_kernels(x.device)
-    if kernels is None or x.dtype != torch.float32:
+    if kernels is None or x.dtype != source.reads:
         plain: Tensor = norm(x)
         return plain
-    return fused_source(kernels, _source(norm), x, *_parameters(norm))
+    return fused_source(kernels, source, x, *_parameters(norm))
+
+
+def _product(
+    linear: nn.Linear, source: Source, twin: Callable[[Tensor], Tensor], x: Tensor, *parameters: Tensor | None
+) -> Tensor:
+    """The product of what `source` makes of `x` and `parameters`, or `linear(twin(x))` where there is no kernel."""
+    kernels = _kernels_for(linear, x, source.reads)
+    if kernels is None:
+        plain: Tensor = linear(twin(x))
+        return plain
+    return fused_product(kernels, source, linear.weight, linear.bias, x, *parameters)
 
 
 def _kernels_for(linear: nn.Linear, x: Tensor, dtype: torch.dtype) -> Kernels | None:

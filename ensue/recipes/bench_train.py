@@ -16,8 +16,8 @@ from rich.bar import Bar
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from ensue.core.device import choose_device, choose_precision
-from ensue.core.native import Unavailable, load_kernels
+from ensue.core.device import choose_device, choose_precision, product_rate
+from ensue.core.native import why_no_kernels
 from ensue.loss.next_token import NextToken
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
@@ -108,10 +108,11 @@ def bench_train(
         seed=0,
     )
     first, *_ = [_timed(engine, index, device) for index in range(2)]
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     readings, rates = [], []
     with display.bar("timing", steps, f"{steps} steps") as bar:
         for index in range(steps):
-            rates.append(_product_rate(device, precision))
+            rates.append(product_rate(device, dtype, size=PRODUCT_SIZE, readings=3))
             readings.append(_timed(engine, index + 2, device))
             bar.advance(1)
     seconds, rate = statistics.median(readings), statistics.median(rates)
@@ -194,18 +195,6 @@ def _timed(engine: Engine, index: int, device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def _product_rate(device: torch.device, precision: str) -> float:
-    """FLOPs a second of the best of three square products."""
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    a = torch.ones(PRODUCT_SIZE, PRODUCT_SIZE, device=device, dtype=dtype)
-    readings = []
-    for _ in range(3):
-        start = time.perf_counter()
-        float((a @ a)[0, 0])
-        readings.append(time.perf_counter() - start)
-    return 2.0 * PRODUCT_SIZE**3 / min(readings)
-
-
 def _flops(config: GPTConfig, tokens: int) -> dict[str, float]:
     """Training FLOPs of a step by part, as `GPTConfig.flops_per_token` counts them."""
     head = 6.0 * config.vocab * config.width * tokens
@@ -254,11 +243,8 @@ def _kernels(device: torch.device, precision: str) -> str:
     """Which kernels ran, in a sentence."""
     if device.type != "cpu" or precision != "bf16":
         return "PyTorch's own kernels are used"
-    try:
-        load_kernels()
-    except Unavailable as reason:
-        return f"PyTorch's own kernels are used: {reason}"
-    return "Ensue's CPU kernels are used"
+    reason = why_no_kernels()
+    return "Ensue's CPU kernels are used" if reason is None else f"PyTorch's own kernels are used: {reason}"
 
 
 def _peak_bytes(device: torch.device) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ensue.core.device import autocast, choose_device, choose_precision
+from ensue.core.device import autocast, choose_device, choose_precision, product_rate
 from ensue.core.memory import keep_freed_memory
 from ensue.loss.next_token import NextToken
 from ensue.model.config import GPTConfig
@@ -169,13 +169,7 @@ def products_per_second() -> float:
     """FLOPs a second of plain matrix products here, in the precision that training would choose."""
     device = choose_device()
     dtype = torch.bfloat16 if choose_precision("auto", device) == "bf16" else torch.float32
-    a = torch.ones(1024, 1024, device=device, dtype=dtype)
-    readings = []
-    for _ in range(5):
-        start = time.perf_counter()
-        float((a @ a)[0, 0])
-        readings.append(time.perf_counter() - start)
-    return 2 * 1024**3 / float(sorted(readings)[2])
+    return product_rate(device, dtype, size=1024, readings=5)
 
 
 def _context(data: Data, minutes: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ensue.core.memory import keep_freed_memory
-from ensue.core.native import Unavailable, load_kernels
+from ensue.core.native import why_no_kernels
 from ensue.recipes.display import Display
 
 
@@ -17,9 +17,6 @@ def ready_machine(device: torch.device, precision: str, display: Display) -> Non
     if device.type != "cpu":
         return
     keep_freed_memory()
-    if precision != "bf16":
-        return
-    try:
-        load_kernels()
-    except Unavailable as reason:
+    reason = why_no_kernels() if precision == "bf16" else None
+    if reason is not None:
         display.say(f"PyTorch's own kernels are used, a step takes half as long again: {reason}.")

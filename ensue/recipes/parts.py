@@ -32,7 +32,7 @@ from ensue.tokens.moved import MovedStream
 from ensue.tokens.shards import INDEX, TOKENS, DocumentSpan, Shard
 from ensue.tokens.stream import PackedStream
 from ensue.tokens.tokenizer import Tokenizer
-from ensue.train.checkpoint import Contents, gather
+from ensue.train.checkpoint import Contents, Progress, gather
 from ensue.train.engine import Diverged, Engine, Step
 from ensue.train.fingerprint import fingerprint
 from ensue.train.optimizer import Optimizer
@@ -40,6 +40,7 @@ from ensue.train.parallel import Place, make_mesh, tell
 from ensue.train.parallel_model import Copies, Pieces, recompute
 from ensue.train.parallel_replica import Replica
 from ensue.train.parallel_tensors import local
+from ensue.train.spikes import SpikeGuard
 
 WEIGHTS = "model.safetensors"
 
@@ -84,17 +85,7 @@ def build_parts(config: RunConfig, data: Data, source: GPT | None, display: Disp
         model.to_empty(device=device)
     elif place.processes > 1:
         replica = Copies(model, objective, place)
-    packed = PackedStream(
-        data.train,
-        context=config.model.context,
-        batch=config.batch,
-        micro_batch=config.micro_batch,
-        seed=config.seed,
-        rank=place.reader,
-        processes=place.readers,
-        segments=config.separate_documents,
-    )
-    stream = MovedStream(packed)
+    stream = stream_of(config, data, place)
     engine = Engine(
         model=model,
         objective=objective,
@@ -112,6 +103,31 @@ def build_parts(config: RunConfig, data: Data, source: GPT | None, display: Disp
         work.spread(source)
     pieces = {name: local(parameter) for name, parameter in model.named_parameters()}
     return Parts(config, data, model, stream, engine, pieces, Crew(work))
+
+
+def stream_of(config: RunConfig, data: Data, place: Place) -> MovedStream:
+    """The batches of a run, of which the process at `place` reads its part."""
+    packed = PackedStream(
+        data.train,
+        context=config.model.context,
+        batch=config.batch,
+        micro_batch=config.micro_batch,
+        seed=config.seed,
+        rank=place.reader,
+        processes=place.readers,
+        segments=config.separate_documents,
+    )
+    return MovedStream(packed)
+
+
+def take_up(parts: Parts, guard: SpikeGuard, checkpoint: Path, *, weights: bool) -> Progress:
+    """Make optimizer, counters, the data's place and the guard what they were at a whole checkpoint, the weights if
+    said."""
+    progress = parts.crew.load(checkpoint, weights=weights)
+    parts.stream.moves = [(first, moved) for first, moved in progress.record.get("moves", [])]
+    if "spikes" in progress.record:
+        guard.load_state_dict(progress.record["spikes"])
+    return progress
 
 
 def _model_of_this(config: RunConfig, source: GPT | None, place: Place, device: torch.device) -> GPT:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from ensue.loss.fused_cross_entropy import ROOM_BYTES
+from ensue.loss.fused_cross_entropy import ROOM_BYTES, SLICE
 from ensue.loss.linear_cross_entropy import CHUNK_BYTES, FEWEST_ROWS
 from ensue.model.config import GPTConfig
 
@@ -111,10 +111,14 @@ def memory(
     if sharded:
         gathered = FP32 * held.root + GATHERED_BLOCKS * value * held.block
     else:
-        gathered = float(2 * held.block_matrices) if precision == "bf16" else 0.0  # autocast's copies
+        copies = precision == "bf16" and not _fused(
+            model, precision, device
+        )  # autocast's, kept until the backward pass
+        gathered = float(2 * held.block_matrices) if copies else 0.0
     saved = tokens * saved_per_token(model, precision, tensor=layout.tensor, device=device)
     kept = tokens * FP32 * model.width * model.layers + saved if layout.recompute else saved * model.layers
-    ending, beginning = _gradients(held, layout, sharded=sharded, value=value)
+    rows_alone = model.tied and device == "cpu" and not sharded  # `GPT._embed`: no dense gradient of the lookup
+    ending, beginning = _gradients(held, layout, sharded=sharded, value=value, lookup=0.0 if rows_alone else 1.0)
     head = _head(model, tokens / layout.tensor, precision, device)
     wide = model.hidden * (2 if model.mlp == "swiglu" else 1)
     backward = tokens * (FP32 * model.width + value * wide / layout.tensor)  # gradients of the stream and of the MLP
@@ -140,10 +144,15 @@ def saved_per_token(model: GPTConfig, precision: Precision, *, tensor: int = 1, 
 
     Kept whole by every process of a tensor group: the fp32 inputs of both norms with their statistics, and the inputs
     of both parts' first matrices. Split among them: queries, keys, values, what attention mixed with its log-sum-exp,
-    and the MLP's hidden layer before and after its activation.
+    and the MLP's hidden layer before and after its activation. Where a CPU's fused kernels make the inputs of products
+    again (`ensue.model.fused`), only the stream, queries, keys and values, what was mixed, and the hidden layer before
+    its activation are kept.
     """
     value = 2 if precision == "bf16" else FP32
     width, hidden, heads = model.width, model.hidden, model.heads
+    if _fused(model, precision, device):
+        stream, attention = 2 * FP32 * width, value * (3 * width + width) + FP32 * heads
+        return stream + (attention + value * hidden * (2 if model.mlp == "swiglu" else 1)) / tensor
     statistics = 2 if model.norm == "layer" else 1
     whole = 2 * (FP32 * width + FP32 * statistics) + 2 * value * width
     split: float = value * (3 * width + width) + FP32 * heads
@@ -155,6 +164,11 @@ def saved_per_token(model: GPTConfig, precision: Precision, *, tensor: int = 1, 
     if model.attention_dropout and device == "cpu":  # no fused kernel there: probabilities, mask, and their product
         split += FP32 * 3 * heads * model.context
     return whole + split / tensor
+
+
+def _fused(model: GPTConfig, precision: Precision, device: Device) -> bool:
+    """Whether a CPU's kernels, which are taken to be there, run the layers."""
+    return device == "cpu" and precision == "bf16" and model.norm_place == "pre" and not model.attention_dropout
 
 
 @dataclass(frozen=True)
@@ -177,12 +191,12 @@ def _parameters(model: GPTConfig, tensor: int) -> _Parameters:
     return _Parameters(blocks + tables, tables, blocks / model.layers, matrices / tensor, head)
 
 
-def _gradients(held: _Parameters, layout: Layout, *, sharded: bool, value: int) -> tuple[float, float]:
+def _gradients(held: _Parameters, layout: Layout, *, sharded: bool, value: int, lookup: float) -> tuple[float, float]:
     """Bytes of gradients when the backward pass ends, and when it begins.
 
     The head's is made in the forward pass already (`linear_cross_entropy`), and the tied embedding's is added to it at
-    the very end, from a dense one of its own. DDP's all live in buckets from the start; a second micro-batch finds all
-    of the first one's.
+    the very end, from a dense one of its own (`lookup` times its size). DDP's all live in buckets from the start; a
+    second micro-batch finds all of the first one's.
     """
     embedding = FP32 * held.head
     if sharded:
@@ -191,7 +205,7 @@ def _gradients(held: _Parameters, layout: Layout, *, sharded: bool, value: int) 
         return owned + max(arriving, embedding), FP32 * held.head + (owned if layout.micro_batches > 1 else 0.0)
     whole = FP32 * held.all
     kept = layout.processes > 1 or layout.micro_batches > 1
-    return whole + embedding, whole if kept else embedding
+    return whole + lookup * embedding, whole if kept else embedding
 
 
 def _head(model: GPTConfig, tokens: float, precision: Precision, device: Device) -> float:
@@ -201,9 +215,10 @@ def _head(model: GPTConfig, tokens: float, precision: Precision, device: Device)
     if precision == "fp32":  # one buffer of logits, in place
         rows = min(tokens, max(FEWEST_ROWS, CHUNK_BYTES // (FP32 * model.vocab)))
         return float(2 * FP32 * tokens * model.width + FP32 * rows * model.vocab)
-    if device == "cpu":  # bf16 logits in place; the matrix and one chunk's gradient of it in bf16
+    if device == "cpu":  # bf16 logits in place; the matrix in bf16, and one slice of its gradient
         rows = min(tokens, max(FEWEST_ROWS, ROOM_BYTES // (2 * model.vocab)))
-        return float((FP32 + 2 + 2) * tokens * model.width + 2 * rows * model.vocab + 2 * 2 * matrix)
+        slice_of_gradient = min(SLICE, model.vocab) * model.width
+        return float(2 * 2 * tokens * model.width + 2 * rows * model.vocab + 2 * (matrix + slice_of_gradient))
     # Logits in bf16 and fp32 and their gradient; the matrix in bf16, one chunk's gradient of it in bf16 and fp32.
     rows = min(tokens, max(FEWEST_ROWS, CHUNK_BYTES // (FP32 * model.vocab)))
     return float(2 * FP32 * tokens * model.width + (2 + FP32 + 2) * rows * model.vocab + (2 + 2 + FP32) * matrix)

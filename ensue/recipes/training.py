@@ -21,7 +21,7 @@ from ensue.recipes.failure import RunFailed
 from ensue.recipes.following import how_to_start, lost
 from ensue.recipes.held_out import HeldOutLoss
 from ensue.recipes.keeping import Keeper
-from ensue.recipes.parts import Parts, build_parts, fresh_model
+from ensue.recipes.parts import Parts, build_parts, fresh_model, take_up
 from ensue.recipes.pictures import draw_loss
 from ensue.recipes.reading import Reader
 from ensue.recipes.resuming import config_to_continue, newest_whole, schedule_to_continue
@@ -124,10 +124,7 @@ class Training:
 
     def go_back_to(self, checkpoint: Path, *, from_disk: bool = False) -> None:
         """Make everything what it was at a whole checkpoint, the weights `from_disk` too; later rows are forgotten."""
-        progress = self.parts.crew.load(checkpoint, weights=from_disk)
-        self.parts.stream.moves = [(first, moved) for first, moved in progress.record.get("moves", [])]
-        if "spikes" in progress.record:
-            self.guard.load_state_dict(progress.record["spikes"])
+        progress = take_up(self.parts, self.guard, checkpoint, weights=from_disk)
         self.log.forget_after(progress.step)
         head = progress.record.get("receipts", self.log.receipts.head)
         if head != self.log.receipts.head:

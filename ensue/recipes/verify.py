@@ -20,7 +20,16 @@ from ensue.model.weights.huggingface import stored_tensors
 from ensue.recipes.data import Data
 from ensue.recipes.display import Display
 from ensue.recipes.environment import source_digest
-from ensue.recipes.parts import WEIGHTS, Parts, build_parts, changed_documents, fresh_model, receipt, training_digest
+from ensue.recipes.parts import (
+    WEIGHTS,
+    Parts,
+    build_parts,
+    changed_documents,
+    fresh_model,
+    receipt,
+    take_up,
+    training_digest,
+)
 from ensue.recipes.resuming import config_at, differences
 from ensue.recipes.run_config import RunConfig
 from ensue.train.checkpoint import OPTIMIZER, Progress, check_whole, read_progress
@@ -112,10 +121,7 @@ def _replay(run: RunFolder, rows: Rows, verdict: Verdict, display: Display) -> N
     parts = build_parts(config, data, model, display)
     guard = SpikeGuard(config.spikes)
     if progress is not None:
-        parts.crew.load(checkpoint, weights=False)
-        parts.stream.moves = [(step, moved) for step, moved in progress.record.get("moves", [])]
-        if "spikes" in progress.record:
-            guard.load_state_dict(progress.record["spikes"])
+        take_up(parts, guard, checkpoint, weights=False)
     else:
         _compare_state(run, parts, verdict, marks)
     if config.spikes.action == "skip":

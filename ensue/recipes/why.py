@@ -6,9 +6,9 @@ import json
 
 from ensue.core.run import RunFolder, read_rows
 from ensue.recipes.data import Data
+from ensue.recipes.parts import stream_of
 from ensue.recipes.resuming import config_at
-from ensue.tokens.moved import MovedStream
-from ensue.tokens.stream import PackedStream
+from ensue.train.parallel import Place
 
 
 def show_documents(run: RunFolder, step: int, *, as_json: bool) -> str:
@@ -20,16 +20,9 @@ def show_documents(run: RunFolder, step: int, *, as_json: bool) -> str:
     if not 1 <= step <= config.schedule.steps:
         raise ValueError(f"{run.path} has {config.schedule.steps:,} steps; give --step from 1 to that.")
     data = Data(run.path.resolve() / config.data)
-    packed = PackedStream(
-        data.train,
-        context=config.model.context,
-        batch=config.batch,
-        micro_batch=config.micro_batch,
-        seed=config.seed,
-    )
     rows = read_rows(run.receipts_path)
-    moves = [(row["step"] - 1, row["moved"]) for row in rows if "moved" in row]
-    stream = MovedStream(packed, moves)
+    stream = stream_of(config, data, Place())
+    stream.moves = [(row["step"] - 1, row["moved"]) for row in rows if "moved" in row]
     told = next((row for row in rows if row["step"] == step and "samples" in row), None)
     now = {"samples": stream.samples_digest(step - 1), "tokens": stream.tokens_digest(step - 1)}
     if told is not None and any(told[name] != digest for name, digest in now.items()):
