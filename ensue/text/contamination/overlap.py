@@ -1,0 +1,143 @@
+"""The question turned round: which evaluation items stand, in part or whole, in a corpus.
+
+GPT-3 (2020, section 4 and appendix C) calls an item dirty if any run of N of its words is in the training text, N being
+the length of the shortest twentieth of a set's items, though 8 at least and 13 at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ensue.text.contamination.characters import SEPARATOR
+from ensue.text.contamination.evaluation import grams_of_items
+from ensue.text.contamination.grams import GramSet, GramSize, count_units, find_grams
+from ensue.text.contamination.items import evaluation_files, read_items
+from ensue.text.document import Document
+
+SHORTEST, LONGEST = 8, 13
+"""What N is clamped to."""
+
+BATCH_CHARACTERS = 4 << 20
+
+
+@dataclass(frozen=True)
+class DirtyItem:
+    """An item that shares grams with the corpus: how many it has, how many are shared, and the first document that
+    has one."""
+
+    row: int
+    grams: int
+    shared: int
+    document: str
+    source: str
+
+
+@dataclass(frozen=True)
+class FileOverlap:
+    """What one evaluation file shares with a corpus: the length of its grams, its items, and those that are dirty."""
+
+    file: str
+    size: GramSize
+    items: int
+    dirty: tuple[DirtyItem, ...]
+
+    @property
+    def share(self) -> float:
+        """Dirty items of all."""
+        return len(self.dirty) / max(1, self.items)
+
+
+def overlap_with(
+    documents: Iterable[Document], against: Sequence[str], *, words: int | None = None, characters: int = 20
+) -> list[FileOverlap]:
+    """Each evaluation file's overlap with `documents`, which are gone through once.
+
+    words       of a gram; by GPT-3's rule for each file unless said
+    characters  of a gram in scripts without spaces, where it would be 13 words; fewer where it is fewer
+
+    Raises FileNotFoundError or ValueError for a file that cannot be read.
+    """
+    files = evaluation_files(against)
+    sizes = [_size(words or usual_size(file, characters=characters), characters) for file in files]
+    searches = {size: _Search(size, _all_grams(files, sizes, size)) for size in dict.fromkeys(sizes)}
+    for batch in _batches(documents):
+        for search in searches.values():
+            search.look_at(batch)
+    return [_overlap(file, size, searches[size]) for file, size in zip(files, sizes, strict=True)]
+
+
+def usual_size(file: str, *, characters: int = 20) -> int:
+    """GPT-3's N for a file: the fifth percentile of its items' lengths in words, between 8 and 13.
+
+    A character of a script without spaces is 13/`characters` of a word.
+    """
+    lengths = [sum(_words(text, characters) for text in item.texts) for item in read_items(file)]
+    return min(LONGEST, max(SHORTEST, int(np.percentile(lengths, 5)))) if lengths else LONGEST
+
+
+class _Search:
+    """Grams that are looked for, and the first document that each was found in."""
+
+    def __init__(self, size: GramSize, hashes: np.ndarray) -> None:
+        self.size, self.grams = size, GramSet(hashes)
+        self.where: np.ndarray = np.full(len(self.grams.hashes), -1, np.int64)
+        self.documents: list[tuple[str, str]] = []
+
+    def look_at(self, batch: Sequence[Document]) -> None:
+        """Note what is in these documents and was not found before."""
+        begins = np.cumsum([0, *(len(document.text) + 1 for document in batch)])
+        found = find_grams(SEPARATOR.join(document.text for document in batch), self.size, self.grams)
+        places = np.searchsorted(self.grams.hashes, found.hashes)
+        places, first = np.unique(places, return_index=True)
+        owner = np.searchsorted(begins, found.starts[first], side="right") - 1
+        new = self.where[places] < 0
+        for place, document in zip(places[new].tolist(), owner[new].tolist(), strict=True):
+            self.where[place] = len(self.documents)
+            self.documents.append((batch[document].id, batch[document].source))
+
+
+def _overlap(file: str, size: GramSize, search: _Search) -> FileOverlap:
+    items, dirty = 0, list[DirtyItem]()
+    for batch, found in grams_of_items(read_items(file), size):
+        items += len(batch)
+        begins = np.cumsum([0, *(len(SEPARATOR.join(item.texts)) + 1 for item in batch)])
+        edges = np.searchsorted(found.starts, begins)
+        where = search.where[np.searchsorted(search.grams.hashes, found.hashes)]
+        for item, low, high in zip(batch, edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            shared = where[low:high][where[low:high] >= 0]
+            if len(shared):
+                id, source = search.documents[int(shared[0])]
+                dirty.append(DirtyItem(item.row, high - low, len(shared), id, source))
+    return FileOverlap(file, size, items, tuple(dirty))
+
+
+def _all_grams(files: Sequence[str], sizes: Sequence[GramSize], size: GramSize) -> np.ndarray:
+    """The hashes of the grams of every file that goes by this size."""
+    wanted = [file for file, own in zip(files, sizes, strict=True) if own == size]
+    found = [grams.hashes for file in wanted for _, grams in grams_of_items(read_items(file), size)]
+    return np.concatenate([np.zeros(0, np.uint64), *found])
+
+
+def _size(words: int, characters: int) -> GramSize:
+    return GramSize(words, max(1, round(characters * words / LONGEST)))
+
+
+def _words(text: str, characters: int) -> float:
+    words, alone = count_units(text)
+    return words + alone * LONGEST / characters
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    batch: list[Document] = []
+    held = 0
+    for document in documents:
+        batch.append(document)
+        held += len(document.text)
+        if held >= BATCH_CHARACTERS:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
