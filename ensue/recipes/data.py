@@ -105,7 +105,7 @@ def prepare_files(
         plan = plan_held_out(corpus_columns(aside / "documents"), seed=seed)
         display.say(plan.describe())
         choice = tokenizer or VocabularyChoice(vocab, largest)
-        _finish(aside, plan.split, plan.describe(), tokenizer=choice, skipped=skipped, display=display)
+        finish_data(aside, plan.split, plan.describe(), tokenizer=choice, skipped=skipped, display=display)
     return Data(out)
 
 
@@ -117,6 +117,7 @@ def prepare_documents(
     vocab: int | None,
     held_out_reason: str,
     display: Display,
+    tokenizer: Tokenizer | None = None,
     largest: int = 8192,
 ) -> Data:
     """Make a data folder from documents already split by the caller."""
@@ -129,8 +130,8 @@ def prepare_documents(
 
     with folder_aside(out) as aside:
         write_documents([*train, *held], aside / "documents")
-        choice = VocabularyChoice(vocab, largest)
-        _finish(aside, split, held_out_reason, tokenizer=choice, skipped=SkipReport(), display=display)
+        choice = tokenizer or VocabularyChoice(vocab, largest)
+        finish_data(aside, split, held_out_reason, tokenizer=choice, skipped=SkipReport(), display=display)
     return Data(out)
 
 
@@ -142,7 +143,7 @@ def choose_vocabulary(text_bytes: int, largest: int) -> int:
     return max(SMALLEST_VOCABULARY, min(512, largest, SMALLEST_VOCABULARY + text_bytes // 50))
 
 
-def _finish(
+def finish_data(
     folder: Path,
     split: Split,
     held_out_reason: str,
@@ -151,7 +152,7 @@ def _finish(
     skipped: SkipReport,
     display: Display,
 ) -> None:
-    """Tokenizer, shards and facts, from the documents already written to `folder`."""
+    """Add tokenizer, shards and data.json to a folder whose documents/ is written already."""
     sizes = [size for _, _, size in corpus_columns(folder / "documents")]
 
     def part(wanted: Part) -> Iterator[Document]:
