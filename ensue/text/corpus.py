@@ -101,7 +101,7 @@ class _Writer:
 
         if not self._rows:
             return
-        schema = _schema()
+        schema = document_schema()
         if self._file is None:
             self.files.append(f"documents-{len(self.files):05d}.parquet")
             path = self._folder / self.files[-1]
@@ -169,7 +169,8 @@ def _rows(files: Sequence[Path], columns: Sequence[str]) -> Iterator[tuple[Any, 
             raise ValueError(f"{path} is damaged ({detail}); prepare the text again with `ensue prepare`.") from error
 
 
-def _schema() -> pyarrow.Schema:
+def document_schema() -> pyarrow.Schema:
+    """The columns of a corpus file: id, source, UTF-8 bytes of the text, meta as JSON, text."""
     import pyarrow
 
     kinds = {"bytes": pyarrow.int64()}

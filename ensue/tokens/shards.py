@@ -90,6 +90,13 @@ class Shard:
         ids: list[str] = self._table.column("id").take(np.asarray(indices, np.int64)).to_pylist()
         return ids
 
+    def place_of(self, id: str) -> int | None:
+        """Which document, counted from 0, has this id; None if none has. Reads all ids."""
+        import pyarrow.compute as compute
+
+        place: int = compute.index(self._table.column("id"), id).as_py()
+        return None if place < 0 else place
+
     @cached_property
     def sources(self) -> list[str]:
         """Where each document came from, in order."""
