@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ensue.loss.next_token import NextToken
@@ -109,7 +110,7 @@ class Work:
             fill(self.model, source, self._to_cut_order)
 
     def held_out(self, *, limit_tokens: int | None, stride: int | None) -> HeldOutLoss:
-        loss = held_out_loss(
+        return held_out_loss(
             self.model,
             self.data.held_out,
             objective=objective_at(self.place),
@@ -119,7 +120,6 @@ class Work:
             stride=stride,
             replica=self.engine.replica,
         )
-        return loss
 
     def _gathered(self, name: str, tensor: Tensor) -> Tensor:
         return from_cut_order(name, whole(tensor), self.place.tensor)
@@ -157,6 +157,11 @@ class Crew:
         """The loss on held-out text, which the processes share out."""
         self._tell("read", limit_tokens=limit_tokens, stride=stride)
         return self.work.held_out(limit_tokens=limit_tokens, stride=stride)
+
+    def use_threads(self, count: int) -> None:
+        """Have every process compute with so many threads from now on."""
+        self._tell("threads", count=count)
+        torch.set_num_threads(count)
 
     def judge_by(self, judge: Judge) -> None:
         """Have each step judged here, and the others told the verdict."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ensue import __version__
+from ensue.train.parallel import started_processes
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SOURCES = (".py", ".cpp", ".h")
@@ -37,8 +38,13 @@ def _versions() -> dict[str, str]:
 
 
 def _hardware() -> dict[str, str | int]:
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return {"machine": platform.machine(), "system": platform.system(), "threads": torch.get_num_threads(), "gpu": gpu}
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "threads": torch.get_num_threads(),
+        "processes": started_processes(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+    }
 
 
 def _revision() -> str:

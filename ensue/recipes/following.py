@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -54,9 +56,13 @@ def crew() -> Iterator[bool]:
                     tell({"do": "end"})
     except RuntimeError as error:
         failure = lost(error, MEET_ANEW if restarted() else "")
+        _tell_torchrun(failure or error)
         if failure is None:
             raise
         raise failure from error
+    except Exception as error:
+        _tell_torchrun(error)
+        raise
 
 
 def follow() -> None:
@@ -74,13 +80,14 @@ def follow() -> None:
                 _obey(work, order)
 
 
-def how_to_start() -> str:
-    """The command of a run with as many processes as there are."""
-    if started_processes() == 1:
+def how_to_start(processes: int | None = None) -> str:
+    """The command of a run with so many processes, on this machine; as many as there are, on theirs, unless said."""
+    wanted = started_processes() if processes is None else processes
+    if wanted == 1:
         return "ensue"
-    nodes = started_processes() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    more = f"--nnodes {nodes} ..." if nodes > 1 else "--standalone"
-    return f"torchrun {more} --nproc-per-node {os.environ.get('LOCAL_WORLD_SIZE', '1')} -m ensue.cli --"
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if processes is None else wanted
+    more = f"--nnodes {wanted // here} ..." if wanted > here else "--standalone"
+    return f"torchrun {more} --nproc-per-node {here} -m ensue.cli --"
 
 
 def lost(error: RuntimeError, how_to_continue: str = "") -> RunFailed | None:
@@ -93,6 +100,13 @@ def lost(error: RuntimeError, how_to_continue: str = "") -> RunFailed | None:
         f"{how_to_continue}".rstrip(),
         LOST_CODE,
     )
+
+
+def _tell_torchrun(error: Exception) -> None:
+    """Have torchrun end its own report with this, which would else be buried above it."""
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path is not None:
+        Path(path).write_text(json.dumps({"message": str(error), "timestamp": int(time.time())}), encoding="utf-8")
 
 
 def _obey(work: Work, order: dict[str, object]) -> None:
@@ -109,6 +123,8 @@ def _obey(work: Work, order: dict[str, object]) -> None:
             work.gather_optimizer()
         case {"do": "load", "checkpoint": str(checkpoint), "weights": bool(weights)}:
             work.load(Path(checkpoint), weights=weights)
+        case {"do": "threads", "count": int(count)}:
+            torch.set_num_threads(count)
         case {"do": "read", "limit_tokens": int() | None as limit, "stride": int() | None as stride}:
             work.held_out(limit_tokens=limit, stride=stride)
         case _:

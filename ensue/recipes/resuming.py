@@ -21,6 +21,9 @@ from ensue.train.schedule import Schedule
 ANY_TIME = OF_THE_SURROUNDINGS - {"minutes"}
 """Fields that may be changed without a word: no weight depends on them, nor how long the run is."""
 
+DATA_FIELDS = {"data/train": "the training text", "data/held_out": "the held-out text"}
+"""What differs where the data does, beside config fields: digests of token files, which are told in events.jsonl."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -30,7 +33,14 @@ class Difference:
     before: Any
     now: Any
 
+    @property
+    def change(self) -> str:
+        """The same as something that is done."""
+        return "other text is read" if self.field in DATA_FIELDS else f"{self.field}: {self.before} -> {self.now}"
+
     def __str__(self) -> str:
+        if self.field in DATA_FIELDS:
+            return f"{DATA_FIELDS[self.field]} is not what the run was trained with"
         return f"{self.field} is {json.dumps(self.before)} in the run and {json.dumps(self.now)} here"
 
 
@@ -80,8 +90,10 @@ def config_to_continue(
     wanted = replace(with_changes(kept, changes), data=place)
     data = Data(run.path.resolve() / place)
     earlier = [entry for entry in record.get("earlier", []) if entry["until"] <= progress.step]
-    accepted = kept if earlier and earlier[-1]["until"] == progress.step else _trained_with(progress, kept)
-    found = [*_data_differences(run, progress, data), *differences(accepted, wanted)]
+    gone_on = bool(earlier) and earlier[-1]["until"] == progress.step  # and killed before the next checkpoint
+    accepted = kept if gone_on else _trained_with(progress, kept)
+    in_data = _data_differences(run, progress, data, gone_on=gone_on)
+    found = [*in_data, *differences(accepted, wanted)]
     for difference in found:
         _check_possible(difference, run.path)
     serious = [difference for difference in found if difference.field.split(".")[0] not in ANY_TIME]
@@ -89,12 +101,13 @@ def config_to_continue(
         before = "leave it out" if changes or texts else "put back what was there"
         now = f"To go on like this from step {progress.step:,}, add --changed; to go on as before, {before}."
         raise ValueError(f"{serious[0]}. {now}")
-    if wanted.schedule.steps < progress.step:
+    if wanted.schedule.steps < progress.step and wanted.schedule.steps != accepted.schedule.steps:
         raise ValueError(f"the run is at step {progress.step:,} already; give --steps a larger number.")
     for difference in found:
-        display.say(f"from step {progress.step:,} on, {difference.field}: {difference.before} -> {difference.now}")
+        display.say(f"from step {progress.step:,} on, {difference.change}")
     if found:
-        earlier.append({"until": progress.step, "config": to_dict(accepted)})
+        until_now = replace(accepted, data=kept.data if in_data else place)
+        earlier.append({"until": progress.step, "config": to_dict(until_now)})
         told = {difference.field: [difference.before, difference.now] for difference in found}
         run.tell("changed", progress.step, told)
     if found or wanted != kept:
@@ -134,10 +147,16 @@ def differences(before: RunConfig, now: RunConfig) -> list[Difference]:
     return [difference for difference in found if difference.before != difference.now]
 
 
-def _data_differences(run: RunFolder, progress: Progress, data: Data) -> list[Difference]:
-    """What of the data is not what the checkpoint was trained on. Raises ValueError for another tokenizer."""
+def _data_differences(run: RunFolder, progress: Progress, data: Data, *, gone_on: bool) -> list[Difference]:
+    """What of the data is not what the checkpoint was trained on, or what the run has `gone_on` with from there.
+
+    Raises ValueError for another tokenizer.
+    """
     now = data_identity(data)
-    before = progress.record.get("data", now)
+    before = dict(progress.record.get("data", now))
+    changes = [event for event in run.events() if event["event"] == "changed" and event["step"] == progress.step]
+    for event in changes if gone_on else ():
+        before |= {name: event[f"data/{name}"][1] for name in before if f"data/{name}" in event}
     if before["tokenizer"] != now["tokenizer"]:
         raise ValueError(
             f"the tokenizer differs: {run.path} was trained with another tokenizer than {data.path / 'tokenizer'}, and "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,8 @@ from ensue.core.run import RunFolder, read_rows
 from ensue.core.tensor_file import digest_of, digest_of_tensors, names_in_order, tensor_names
 from ensue.model.weights import load_model
 from ensue.model.weights.huggingface import stored_tensors
+from ensue.recipes.circumstances import check_replayable, threads_at
+from ensue.recipes.crew import Crew
 from ensue.recipes.data import Data
 from ensue.recipes.display import Display
 from ensue.recipes.environment import source_digest
@@ -74,7 +76,8 @@ class _Found(Exception):
 def verify(run: RunFolder, first: int, last: int, *, display: Display) -> Verdict:
     """Replay the steps after `first` up to `last`, from the newest checkpoint at or before `first`.
 
-    Raises ValueError where the run has not come so far, or no checkpoint is left to start from, saying what there is.
+    Raises ValueError where the run has not come so far, where no checkpoint is left to start from, or where other
+    processes trained these steps, saying what can be verified and how.
     """
     rows = read_rows(run.receipts_path)
     done = max((row["step"] for row in rows if "samples" in row), default=0)
@@ -83,6 +86,7 @@ def verify(run: RunFolder, first: int, last: int, *, display: Display) -> Verdic
     if last > done:
         raise ValueError(f"{run.path} has receipts for {done:,} steps; give --steps up to {done}.")
     start = _where_to_start(run, first, last)
+    check_replayable(run, start, last, asked=f"{first}:{last}")
     verdict = Verdict(start, last)
     try:
         broken = first_broken([row for row in rows if row["step"] <= last])
@@ -126,7 +130,7 @@ def _replay(run: RunFolder, rows: Rows, verdict: Verdict, display: Display) -> N
         _compare_state(run, parts, verdict, marks)
     if config.spikes.action == "skip":
         parts.crew.judge_by(lambda index, loss, grad_norm: guard.judge(loss, grad_norm))
-    with _threads_of(run) as use_threads_of_step:
+    with _threads_of(run, parts.crew) as use_threads_of_step:
         for row in _rows_behind(rows, progress, run):
             if row["step"] > verdict.stop:
                 break
@@ -136,7 +140,7 @@ def _replay(run: RunFolder, rows: Rows, verdict: Verdict, display: Display) -> N
                 parts.stream.moves.append((row["step"] - 1, row["moved"]))
             else:
                 use_threads_of_step(row["step"])
-                _compare_step(parts, row, verdict)
+                _compare_step(run, parts, row, verdict)
                 _compare_state(run, parts, verdict, marks)
 
 
@@ -183,14 +187,11 @@ def _rows_behind(rows: Rows, progress: Progress | None, run: RunFolder) -> Itera
     return iter(chained[places[0] + 1 :])
 
 
-def _compare_step(parts: Parts, row: Mapping[str, Any], verdict: Verdict) -> None:
+def _compare_step(run: RunFolder, parts: Parts, row: Mapping[str, Any], verdict: Verdict) -> None:
     """Train one step and compare all that its receipt tells, causes before effects."""
     step = row["step"]
     if row["config"] != training_digest(parts.config):
-        raise ValueError(
-            f"the config was changed after step {step - 1:,}; verify the steps before and behind it apart: "
-            f"--steps {verdict.start}:{step - 1} and --steps {step - 1}:{verdict.stop}"
-        )
+        raise _Found(Difference(step, "config", f"{run.path / 'config.json'} does not tell of the config of this step"))
     if row["code"] != source_digest() and not verdict.notes:
         verdict.notes.append(
             f"(from step {step:,} at least, the run was trained by other source code: {row['code']}, and this is "
@@ -244,15 +245,14 @@ def _compare_state(
 
 
 @contextmanager
-def _threads_of(run: RunFolder) -> Iterator[Any]:
-    """Yields what makes this process use as many threads as the one that trained a step: sums depend on them."""
-    began = [event for event in run.events() if event["event"] in ("began", "continued") and "hardware" in event]
+def _threads_of(run: RunFolder, crew: Crew) -> Iterator[Callable[[int], None]]:
+    """Yields what makes all processes use as many threads as those that trained a step: sums depend on them."""
     before = torch.get_num_threads()
 
     def use(step: int) -> None:
-        threads = [event["hardware"]["threads"] for event in began if event["step"] < step]
-        if threads and threads[-1] != torch.get_num_threads():
-            torch.set_num_threads(threads[-1])
+        threads = threads_at(run, step)
+        if threads not in (None, torch.get_num_threads()):
+            crew.use_threads(threads)
 
     try:
         yield use

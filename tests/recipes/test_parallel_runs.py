@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,10 +29,15 @@ OPTIONS = (
 )
 
 
-def two_processes(data: Data, run: Path, *, restarts: int = 0) -> subprocess.Popen[str]:
+def two_processes(data: Data, run: Path, *more: str, restarts: int = 0) -> subprocess.Popen[str]:
+    return two_of(["train", str(data.path), "--run", str(run), *OPTIONS.split(), *more], restarts=restarts)
+
+
+def two_of(arguments: Sequence[str], *, restarts: int = 0) -> subprocess.Popen[str]:
+    """Two processes of `ensue` with these arguments, under torchrun."""
     start = f"-m torch.distributed.run --standalone --nproc-per-node 2 --max-restarts {restarts} -m ensue.cli --"
     return subprocess.Popen(
-        [sys.executable, *start.split(), "train", str(data.path), "--run", str(run), *OPTIONS.split()],
+        [sys.executable, *start.split(), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -103,6 +108,40 @@ def test_a_run_of_two_goes_on_as_one(
         assert here.keys() == there.keys()
         for key, tensor in here.items():
             torch.testing.assert_close(tensor, there[key], rtol=0, atol=1e-5)
+
+
+def test_a_run_of_two_is_verified_by_two(undisturbed: Path, ensue: Callable[..., tuple[int, str]]) -> None:
+    """One process would add up otherwise: it is told what to type, and no difference that is none."""
+    window = ["verify", str(undisturbed), "--steps", f"{STEPS - 20}:{STEPS}"]
+    code, said = ensue(*window)
+    assert (code, "trained these steps on 2 processes" in said) == (2, True), said
+    assert f"torchrun --standalone --nproc-per-node 2 -m ensue.cli -- {' '.join(window)}" in said
+    process = two_of(window)
+    told, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, told
+    assert f"bit-identical: steps {STEPS - 19} to {STEPS}" in told
+
+
+def test_a_window_in_which_the_processes_became_fewer(
+    undisturbed: Path, tmp_path: Path, ensue: Callable[..., tuple[int, str]]
+) -> None:
+    run = tmp_path / "run"
+    subprocess.run(["cp", "-r", str(undisturbed), str(run)], check=True)
+    code, said = ensue("train", "--resume", run, "--steps", STEPS + 4, "--changed")
+    assert code == 0, said
+    code, said = ensue("verify", run, "--steps", f"0:{STEPS + 4}")
+    assert code == 2, said
+    assert f"the number of processes changed after step {STEPS}; verify what is before it with" in said
+    code, said = ensue("verify", run, "--steps", f"{STEPS}:{STEPS + 4}")
+    assert code == 0, said
+
+
+def test_a_mistake_is_the_last_thing_that_torchrun_says(data: Data, tmp_path: Path) -> None:
+    process = two_processes(data, tmp_path / "run", "--batch.end", "1", "--batch.start", "1")
+    said, _ = process.communicate(timeout=900)
+    assert process.returncode != 0
+    assert not (tmp_path / "run").exists()
+    assert "traceback : a batch of 1 sequences has none for some of 2 processes" in said[-600:], said
 
 
 def config_of(**changes: object) -> RunConfig:

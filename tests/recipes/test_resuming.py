@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,14 @@ import pytest
 
 from ensue.cli import main
 from ensue.core.run import RunFolder
+from ensue.model.presets import modern
 from ensue.recipes.data import Data
+from ensue.recipes.display import Display
+from ensue.recipes.papers import train_modern
 from ensue.recipes.resuming import config_at
+from ensue.recipes.training import start_run
+from ensue.tokens.stream import BatchRamp
+from ensue.train.schedule import Schedule
 
 Ensue = Callable[..., tuple[int, str]]
 SMALL = ["--recipe", "gpt2", "--batch.start", "2", "--batch.end", "2", "--evaluate_every", "0", "--save_every", "3"]
@@ -123,11 +130,13 @@ def test_other_data(run: Path, corpus: Path, finished: Path, tmp_path: Path, ens
     assert code == 0, said
     code, said = ensue("train", tmp_path / "less", "--resume", run, "--steps", 9)
     assert code == 2
-    assert "data/train is" in said
+    assert "the training text is not what the run was trained with" in said
     assert "--changed" in said
     code, said = ensue("train", tmp_path / "less", "--resume", run, "--steps", 9, "--changed")
     assert code == 0, said
-    assert [config_at(RunFolder(run), step).data for step in (6, 7)] == [place, str(tmp_path / "less")]
+    assert [config_at(RunFolder(run), step).data for step in (6, 7)] == [str(moved), str(tmp_path / "less")]
+    code, said = ensue("verify", run, "--steps", "0:9")
+    assert (code, "the data changed after step 6" in said) == (2, True), said
     for first, last in ((0, 6), (6, 9)):
         code, said = ensue("verify", run, "--steps", f"{first}:{last}")
         assert code == 0, said
@@ -143,6 +152,55 @@ def test_other_data(run: Path, corpus: Path, finished: Path, tmp_path: Path, ens
     assert (code, "the tokenizer differs" in said) == (2, True)
     code, said = ensue("train", "--resume", run, "--tokenizer", run / "final")
     assert code == 0, said
+
+
+def test_other_data_and_a_kill_before_the_next_checkpoint(
+    run: Path, corpus: Path, finished: Path, tmp_path: Path, ensue: Ensue
+) -> None:
+    """What was accepted once need not be accepted again."""
+    fewer = [corpus / f"{number:02}.txt" for number in range(12)]
+    assert ensue("prepare", *fewer, "--out", tmp_path / "less", "--tokenizer", run / "final")[0] == 0
+    code, said = ensue("train", tmp_path / "less", "--resume", run, "--steps", 9, "--changed")
+    assert (code, "from step 6 on, other text is read" in said) == (0, True), said
+    shutil.rmtree(run / "checkpoints" / "00000009")
+    (run / "final").unlink()
+    code, said = ensue("train", "--resume", run)
+    assert code == 0, said
+    assert steps(run) == list(range(1, 10))
+    code, said = ensue("verify", run, "--steps", "6:9")
+    assert code == 0, said
+    place = json.loads((finished / "config.json").read_text())["config"]["data"]
+    shutil.rmtree(run / "checkpoints" / "00000009")
+    (run / "final").unlink()
+    code, said = ensue("train", place, "--resume", run)
+    assert (code, "the training text is not what the run was trained with" in said) == (2, True), said
+
+
+def test_a_run_by_the_minute_goes_on_past_the_steps_that_were_planned(data: Data, tmp_path: Path, ensue: Ensue) -> None:
+    """Its schedule is fitted to the time, and the config says what was expected at first."""
+    shape = modern(layers=1, width=8, heads=1, context=16, vocab=data.tokenizer.vocab_size)
+    config = replace(
+        train_modern(shape, 1000, 40),
+        data=str(data.path),
+        batch=BatchRamp(1, 1),
+        schedule=Schedule("trapezoid", warmup=2, steps=40),
+        evaluate_every=0,
+        sample_every=0,
+        keep_checkpoints=0,
+        save_every=20,
+    )
+    run = RunFolder.create(tmp_path / "run")
+    with run.locked():
+        start_run(run, config, display=Display(quiet=True), deadline=time.monotonic() + 1.5)
+    last = int((run.path / "final").resolve().name)
+    assert last > 60, "it was fitted"
+    shutil.rmtree(run.checkpoint_path(last))
+    (run.path / "final").unlink()
+    newest = int(run.checkpoints()[-1].name)
+    assert newest > 40
+    code, said = ensue("train", "--resume", run.path)
+    assert code == 0, said
+    assert f"from step {newest} of " in said.replace(",", "")
 
 
 def test_fewer_steps_than_there_are(run: Path, ensue: Ensue) -> None:
