@@ -1,0 +1,1 @@
+"""Steps that look at one document at a time and keep it, change it or drop it."""
