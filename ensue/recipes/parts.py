@@ -24,6 +24,7 @@ from ensue.recipes.crew import Crew, Work, objective_at, place_of_this
 from ensue.recipes.data import Data
 from ensue.recipes.display import Display
 from ensue.recipes.failure import RunFailed
+from ensue.recipes.fp8 import check_fp8, multiply_in_fp8
 from ensue.recipes.machine import ready_machine
 from ensue.recipes.run_config import OF_THE_SURROUNDINGS, RunConfig
 from ensue.recipes.warm_start import warm_start
@@ -68,12 +69,15 @@ def build_parts(config: RunConfig, data: Data, source: GPT | None, display: Disp
     are not those of the config's mesh.
     """
     place = place_of_this(config)
+    device = choose_device(config.device)
+    check_fp8(config, device)
     if place.leads and place.processes > 1:
         tell({"do": "build", "config": to_dict(config), "data": str(data.path.resolve())})
-    device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     ready_machine(device, precision, display)
     model = _model_of_this(config, source, place, device)
+    if config.fp8:
+        multiply_in_fp8(model.blocks)
     if config.parallel.recompute:
         recompute(model.blocks)
     states = compiled_states(model, config.compile, display) if not place.sharded else None

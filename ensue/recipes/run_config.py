@@ -48,7 +48,8 @@ class RunConfig:
     `warm_start` is how often embeddings and head are fitted to the corpus's bigram counts before the first step.
     `keep_checkpoints` counts the newest, 0 keeps all; `keep_best` keeps the one with the lowest held-out loss as well,
     and saves it where it was not due. `save_in_background` takes a second copy of weights and optimizer in memory.
-    `norms_every` is how often the norms of each layer's gradient and update are told.
+    `norms_every` is how often the norms of each layer's gradient and update are told. `fp8` has the blocks multiply in
+    fp8, on GPUs that can.
     """
 
     model: GPTConfig
@@ -62,6 +63,7 @@ class RunConfig:
     minutes: float | None = None
     separate_documents: bool = False
     precision: Precision = "auto"
+    fp8: bool = False
     device: str = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     seed: int = 0

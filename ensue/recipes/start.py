@@ -24,6 +24,7 @@ from ensue.recipes.dial import (
     tokens_per_second,
 )
 from ensue.recipes.display import Display
+from ensue.recipes.fp8 import check_fp8
 from ensue.recipes.papers import RECIPES
 from ensue.recipes.plan_check import check_fits
 from ensue.recipes.run_config import RunConfig, with_changes
@@ -68,6 +69,7 @@ def start(
     trial = with_changes(RECIPES[recipe].train(wanted, 1, steps or UNKNOWN_LENGTH), changes)
     device = choose_device(trial.device)
     place = place_of_this(trial)
+    check_fp8(trial, device)
     if preset_name is not None:  # its vocabulary will be that of the text
         check_fits(replace(trial, model=replace(trial.model, vocab=SMALLEST_VOCABULARY)), place, device)
     if restarted() and (run_path / "checkpoints").is_dir() and RunFolder(run_path).checkpoints():
