@@ -9,13 +9,13 @@ import numpy as np
 
 from ensue.tokens.batch import Batch
 from ensue.tokens.shards import DocumentSpan
-from ensue.tokens.stream import PackedStream
+from ensue.tokens.stream import SequenceStream
 
 
 class MovedStream:
     """`packed`, of which step s reads what step s + m would, m being the last of `moves` that begins at s or before."""
 
-    def __init__(self, packed: PackedStream, moves: Sequence[tuple[int, int]] = ()) -> None:
+    def __init__(self, packed: SequenceStream, moves: Sequence[tuple[int, int]] = ()) -> None:
         """`moves` are pairs (first step, m), in order."""
         self.packed = packed
         self.moves = list(moves)
@@ -44,19 +44,18 @@ class MovedStream:
 
     def tokens_digest(self, step: int) -> str:
         """Hex digits of the very tokens that stand there now."""
-        tokens, size = self.packed.shard.tokens, len(self.packed.shard.tokens)
         digest = hashlib.sha256()
-        for first in self.places(step).tolist():
-            stop = first + self.packed.context + 1
-            digest.update(tokens[first : min(stop, size)].tobytes())
-            if stop > size:
-                digest.update(tokens[: stop - size].tobytes())
+        for tokens in self.packed.sequences.tokens(self._numbers(step)):
+            digest.update(tokens.tobytes())
         return digest.hexdigest()[:16]
 
     def tokens_of_documents(self, step: int) -> list[tuple[DocumentSpan, int]]:
         """The documents of the step, and how many of the tokens that it reads are each one's."""
-        size = len(self.packed.shard.tokens)
-        read = (self.places(step)[:, None] + np.arange(self.packed.context)) % size  # (B, T)
-        spans = self.documents(step)
-        counts = [int(((read >= span.start) & (read < span.stop)).sum()) for span in spans]
-        return list(zip(spans, counts, strict=True))
+        return self.packed.sequences.tokens_of_documents(self._numbers(step))
+
+    def text_tokens(self, span: DocumentSpan) -> np.ndarray:
+        """The tokens of a document, without its end token, as they stand there now."""
+        return self.packed.sequences.text_tokens(span)
+
+    def _numbers(self, step: int) -> np.ndarray:
+        return self.packed.numbers(self.place(step))

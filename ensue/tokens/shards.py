@@ -27,12 +27,16 @@ AGAIN = "Copy it again, or write it again with `ensue prepare`."
 
 @dataclass(frozen=True)
 class DocumentSpan:
-    """A document and the tokens start <= i < stop of the shard that are its own, its end token included."""
+    """A document and the tokens start <= i < stop of the shard that are its own, its end token included.
+
+    `part` is the name of a mixture's part whose shard that is; "" where there is one shard.
+    """
 
     id: str
     source: str
     start: int
     stop: int
+    part: str = ""
 
 
 @dataclass(frozen=True)
