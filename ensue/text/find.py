@@ -11,7 +11,10 @@ from pathlib import Path, PurePath
 
 from ensue.text.skips import SkipReport
 
-KINDS = (".txt", ".md", ".jsonl", ".parquet")
+TEXT_KINDS = (".txt", ".md", ".jsonl", ".parquet")
+WEB_KINDS = (".warc", ".wet", ".html", ".htm")
+OFFICE_KINDS = (".epub", ".docx", ".pdf")
+KINDS = TEXT_KINDS + WEB_KINDS + OFFICE_KINDS
 PACKINGS = ("", ".gz", ".zst")
 
 
@@ -31,42 +34,50 @@ class _Given:
     files: tuple[PurePath, ...]
 
 
-def kind_of(name: str) -> tuple[str, str] | None:
-    """The (kind, packing) of a file by its ending, such as (".jsonl", ".gz"), or None if Ensue does not read it."""
+def kind_of(name: str, kinds: Sequence[str] | None = None) -> tuple[str, str] | None:
+    """The (kind, packing) of a file by its ending, such as (".jsonl", ".gz"), or None if it is none of `kinds`.
+
+    Without `kinds`, None if Ensue does not read it at all.
+    """
     lowered = name.lower()
-    for kind in KINDS:
+    for kind in KINDS if kinds is None else kinds:
         for packing in PACKINGS:
             if lowered.endswith(kind + packing):
                 return kind, packing
     return None
 
 
-def endings() -> str:
-    """What is read, as the end of a sentence."""
-    return f"Ensue reads files ending in {', '.join(KINDS)}, each also with .gz or .zst after it."
+def endings(kinds: Sequence[str] | None = TEXT_KINDS) -> str:
+    """What is read, as a sentence; all that Ensue reads for None."""
+    listed = ", ".join(KINDS if kinds is None else kinds)
+    return f"Ensue reads files ending in {listed}, each also with .gz or .zst after it."
 
 
-def find_files(paths: Sequence[Path]) -> list[Path]:
+def find_files(paths: Sequence[Path], *, kinds: Sequence[str] | None = TEXT_KINDS) -> list[Path]:
     """The files at and below `paths`, in the order they are read; the sum of their sizes is what `on_bytes` adds up to.
 
     Folders are searched to the bottom, hidden files and folders left out, links followed but nothing taken twice. Files
     of kinds that are not read are in the list too, since reading counts and names them. Raises FileNotFoundError for a
     path that does not exist (naming the nearest one that does) and ValueError where there is nothing to read.
     """
-    return [found.path for found in find_named_files(paths, skipped=SkipReport())]
+    return [found.path for found in find_named_files(paths, skipped=SkipReport(), kinds=kinds)]
 
 
-def find_named_files(paths: Sequence[Path], *, skipped: SkipReport) -> list[FoundFile]:
+def find_named_files(
+    paths: Sequence[Path], *, skipped: SkipReport, kinds: Sequence[str] | None = TEXT_KINDS
+) -> list[FoundFile]:
     """`find_files` with the name of each file, sorted by name; what cannot be looked into goes to `skipped`.
+
+    kinds  the endings that count as text, None for all that Ensue reads (web archives and pages, books, office files)
 
     A name starts at the last part of the path that was given, so it does not depend on where a folder lies. Only if two
     of the given paths would give the same name does it reach further up.
     """
     if not paths:
         raise ValueError("No text was given; name one or more files or folders.")
-    given = _without_repeats([_look_into(path, skipped) for path in paths])
-    if not any(kind_of(file.name) for item in given for file in _absolute(item)):
-        raise ValueError(f"There is no text in {', '.join(map(str, paths))}. {endings()}")
+    given = _without_repeats([_look_into(path, skipped, kinds) for path in paths], kinds)
+    if not any(kind_of(file.name, kinds) for item in given for file in _absolute(item)):
+        raise ValueError(f"There is no text in {', '.join(map(str, paths))}. {endings(kinds)}")
     names = _distinct_names(given)
     found: list[FoundFile] = []
     for item, below in zip(given, names, strict=True):
@@ -74,7 +85,7 @@ def find_named_files(paths: Sequence[Path], *, skipped: SkipReport) -> list[Foun
     return sorted(found, key=lambda file: file.name)
 
 
-def _look_into(path: Path, skipped: SkipReport) -> _Given:
+def _look_into(path: Path, skipped: SkipReport, kinds: Sequence[str] | None) -> _Given:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist{_nearest(path)}")
     absolute = Path(os.path.abspath(path))
@@ -83,8 +94,8 @@ def _look_into(path: Path, skipped: SkipReport) -> _Given:
             raise ValueError(f"{path} is not a regular file or a folder; save its text to a file first.")
         return _Given(absolute, (PurePath(),))
     files = tuple(_below(absolute, skipped))
-    if not any(kind_of(file.name) for file in files):
-        raise ValueError(f"The folder {path} holds no text that can be read. {endings()}")
+    if not any(kind_of(file.name, kinds) for file in files):
+        raise ValueError(f"The folder {path} holds no text that can be read. {endings(kinds)}")
     return _Given(absolute, files)
 
 
@@ -137,14 +148,14 @@ def _absolute(given: _Given) -> list[Path]:
     return [given.path / file for file in given.files]
 
 
-def _without_repeats(given: Sequence[_Given]) -> list[_Given]:
+def _without_repeats(given: Sequence[_Given], kinds: Sequence[str] | None) -> list[_Given]:
     """Each file once, however many of the given paths and links lead to it: where it really lies, if that was given."""
     paths = [path for item in given for path in _absolute(item)]
     real = {path: os.path.realpath(path) for path in paths}
 
     def preference(path: Path) -> tuple[bool, bool, str]:
         # A link may carry the ending that the file it leads to lacks (a Hugging Face cache is built so).
-        return kind_of(path.name) is None, real[path] != str(path), path.as_posix()
+        return kind_of(path.name, kinds) is None, real[path] != str(path), path.as_posix()
 
     owner: dict[str, Path] = {}
     for path in sorted(set(paths), key=preference):

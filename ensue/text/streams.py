@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 CHUNK_BYTES = 1 << 20
+UNTOLD = "convert it to UTF-8 first, for example: iconv -f latin1 -t utf-8 OLD > NEW"
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose little-endian mark it begins with
@@ -80,12 +81,18 @@ def _unpacked(raw: IO[bytes], packing: str) -> Any:
     return raw
 
 
-def text_chunks(chunks: Iterable[bytes]) -> Iterator[str]:
+def text_chunks(chunks: Iterable[bytes], *, detect_encoding: bool = False) -> Iterator[str]:
     """Decode UTF-8, or UTF-16 or UTF-32 with a byte order mark; the mark is dropped and "\\r\\n" becomes "\\n".
 
-    Raises Unreadable, after the text before it, at the first byte that is not text in that encoding.
+    Raises Unreadable, after the text before it, at the first byte that is not text in that encoding. With
+    `detect_encoding`, what has no mark may be in any encoding that can be told from its beginning, and a byte that is
+    wrong in it becomes U+FFFD, as long as there are few of them.
     """
     mark, codec, chunks = _encoding_of(chunks)
+    if detect_encoding:
+        codec, chunks = (codec, chunks) if mark else _told_encoding(chunks)
+        yield from _tolerated(chunks, codec)
+        return
     decoder = codecs.getincrementaldecoder(codec)("strict")
     offset = len(mark)
     held = ""
@@ -101,6 +108,38 @@ def text_chunks(chunks: Iterable[bytes]) -> Iterator[str]:
         offset += len(chunk)
         text = held + text
         # A "\r" at the end of a chunk may be half of "\r\n".
+        held = "\r" if chunk and text.endswith("\r") else ""
+        yield text[: len(text) - len(held)].replace("\r\n", "\n")
+
+
+def _told_encoding(chunks: Iterable[bytes]) -> tuple[str, Iterator[bytes]]:
+    """The encoding that the beginning of a file speaks for, and all of its chunks."""
+    from ensue.text.encodings import encoding_of_text
+
+    rest = iter(chunks)
+    head = b""
+    for chunk in rest:
+        head += chunk
+        if len(head) >= CHUNK_BYTES:
+            break
+    codec = encoding_of_text(head)
+    if codec is None:
+        raise Unreadable("the encoding cannot be told", UNTOLD)
+    return codec, chain([head] if head else [], rest)
+
+
+def _tolerated(chunks: Iterable[bytes], codec: str) -> Iterator[str]:
+    """The text, with U+FFFD for what is no text. Raises Unreadable where that is too much, or at a zero byte."""
+    decoder = codecs.getincrementaldecoder(codec)("replace")
+    offset = 0
+    held = ""
+    for chunk in chain(chunks, [b""]):
+        text = held + decoder.decode(chunk, final=not chunk)
+        if "\0" in text:
+            raise Unreadable("binary, not text", f"a zero byte near offset {offset:,}")
+        if text.count("\ufffd") * 100 > max(len(text), 200):
+            raise Unreadable(f"not {_public_name(codec)} text", f"too many wrong bytes after offset {offset:,}")
+        offset += len(chunk)
         held = "\r" if chunk and text.endswith("\r") else ""
         yield text[: len(text) - len(held)].replace("\r\n", "\n")
 

@@ -1,0 +1,1 @@
+"""Books and office files: EPUB, DOCX and PDF."""

@@ -1,0 +1,68 @@
+"""A gzip file member by member, so that a damaged one costs itself and not those after it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import IO
+
+MAGIC = b"\x1f\x8b\x08"
+READ_BYTES = 1 << 14
+CHUNK_BYTES = 1 << 20
+SEARCH_BYTES = 1 << 20
+
+
+class Member:
+    """One gzip member of a file: the place where it starts and, once its chunks have been read, where it ends."""
+
+    def __init__(self, raw: IO[bytes], start: int) -> None:
+        self.start = start
+        self._raw = raw
+        self._end: int | None = None
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its bytes, unpacked, at most a MiB at a time. Raises zlib.error or EOFError where it is damaged."""
+        self._raw.seek(self.start)
+        unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        while not unpacker.eof:
+            packed = unpacker.unconsumed_tail or self._raw.read(READ_BYTES)
+            if not packed:
+                raise EOFError("the file ends within it")
+            if chunk := unpacker.decompress(packed, CHUNK_BYTES):
+                yield chunk
+        self._end = self._raw.tell() - len(unpacker.unused_data)
+
+    def following(self, opening: bytes) -> Member | None:
+        """The next member: right behind this one or, if this one is damaged or what follows is none, the next place
+        in the file at which something unpacks that begins with `opening`."""
+        if self._end is not None:
+            self._raw.seek(self._end)
+            head = self._raw.read(len(MAGIC))
+            if head == MAGIC:
+                return Member(self._raw, self._end)
+            if not head:
+                return None
+        return self._found_after(self.start + 1 if self._end is None else self._end, opening)
+
+    def _found_after(self, start: int, opening: bytes) -> Member | None:
+        place = start
+        while True:
+            self._raw.seek(place)
+            block = self._raw.read(SEARCH_BYTES)
+            at = block.find(MAGIC)
+            while at >= 0:
+                if self._opens_with(place + at, opening):
+                    return Member(self._raw, place + at)
+                at = block.find(MAGIC, at + 1)
+            if len(block) < SEARCH_BYTES:
+                return None
+            place += len(block) - len(MAGIC) + 1
+
+    def _opens_with(self, start: int, opening: bytes) -> bool:
+        self._raw.seek(start)
+        try:
+            return (
+                zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(self._raw.read(READ_BYTES), 64).startswith(opening)
+            )
+        except zlib.error:
+            return False
