@@ -17,6 +17,7 @@ from tyro.conf import Positional, subcommand
 
 from ensue import __version__
 from ensue.core.config import suggest
+from ensue.corpus_verbs import Corpus, Curate
 from ensue.recipes.failure import RunFailed
 
 Recipe = Literal["auto", "gpt", "gpt2", "gpt3", "modern"]
@@ -564,6 +565,8 @@ class Bench:
 
 VERBS: dict[str, type[Any]] = {
     "demo": Demo,
+    "curate": Curate,
+    "corpus": Corpus,
     "prepare": Prepare,
     "tokenizer": Tokenizer,
     "train": Train,
@@ -675,7 +678,7 @@ def _refuse(unknown: Sequence[str], verb: Any) -> None:
     """Raise ValueError for options a verb does not have, naming the nearest one."""
     if not unknown:
         return
-    action = verb.action if isinstance(verb, Tokenizer) else verb
+    action = verb.action if isinstance(verb, (Tokenizer, Bench, Corpus)) else verb
     word = unknown[0]
     if not word.startswith("-"):
         raise ValueError(f"do not know what to do with {word!r}; see: ensue {type(verb).__name__.lower()} --help")

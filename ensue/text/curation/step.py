@@ -1,8 +1,8 @@
 """What a step of a recipe is: a frozen dataclass whose fields are its settings, and what it says of each document.
 
-There are two kinds. A `DocumentStep` looks at one document at a time. A `CorpusStep` has to have seen them all before it
-can judge one (duplicates, counts, a classifier's training set), so it runs in three passes: scan each part, decide once,
-judge each document.
+There are two kinds. A `DocumentStep` looks at one document at a time. A `CorpusStep` has to have seen them all before
+it can judge one (duplicates, counts, a classifier's training set), so it does three things: scan each part, decide
+once, judge each document.
 """
 
 from __future__ import annotations
@@ -100,5 +100,6 @@ Step = DocumentStep | CorpusStep
 
 def number_of(unit: int, part: int, row: int) -> int:
     """The number of a document; see `CorpusStep`."""
-    assert 0 <= part < 1 << 16 and 0 <= row < 1 << 24
+    assert 0 <= part < 1 << 16
+    assert 0 <= row < 1 << 24
     return (unit << 40) + (part << 24) + row

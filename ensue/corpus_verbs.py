@@ -1,0 +1,206 @@
+"""The verbs of corpora: `ensue curate`, and what is asked of a corpus under `ensue corpus`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, subcommand
+
+
+@dataclass(frozen=True)
+class Curate:
+    """Turn raw material into a corpus: extracted, filtered, de-duplicated, and every document's fate written down.
+
+    Reads web archives (WARC, WET), HTML, EPUB, DOCX, PDF, .txt .md .jsonl .parquet, from this disk or a URL that fsspec
+    knows (s3://...). Give the same command again after it was stopped, and it goes on.
+
+      ensue curate pages/ --recipe own --out corpora/mine
+      ensue curate crawl=warc/ webtext=links/ --recipe gpt3 --reference books/ --against tests/ --out corpora/web
+    """
+
+    sources: Positional[tuple[str, ...]]
+    """Files, folders or URLs, each with a name for its collection if wanted: NAME=PATH."""
+    out: str
+    """Folder or URL to write; it must not exist, unless it was begun by the same command."""
+    recipe: Literal["own", "webtext", "gpt3", "books"] = "own"
+    """Which steps: your own text, GPT-2's WebText, GPT-3's filtered crawl, or books."""
+    language: tuple[str, ...] = ()
+    """Keep documents in these languages, such as en or zh."""
+    links: Path | None = None
+    """WebText's list of links: .jsonl, .csv or .parquet with url, score and date."""
+    reference: tuple[Path, ...] = ()
+    """Good text, for the quality classifier to tell from the rest."""
+    against: tuple[Path, ...] = ()
+    """Evaluation files whose text must not be in the corpus."""
+    prefer: tuple[str, ...] = ()
+    """Collections whose copy of a duplicate is kept, first to last."""
+    personal: bool = False
+    """Mask mail addresses, phone numbers and keys."""
+    tokens: bool = True
+    """Train a tokenizer and write token shards too, so that `ensue train OUT` can begin."""
+    vocab: int | None = None
+    """Size of the tokenizer to train; chosen by the size of the corpus unless said."""
+    tokenizer: Path | None = None
+    """Use this tokenizer's folder instead of training one."""
+    engine: Literal["local", "ray"] = "local"
+    """Processes on this machine, or a Ray cluster."""
+    workers: int | None = None
+    """How many; as many as there are cores unless said."""
+    max_memory: str = "2G"
+    """What all processes together may take on this machine."""
+    address: str | None = None
+    """Of the Ray cluster, or auto."""
+    seed: int = 0
+    """Of the quality filter's draws, and of what is held out."""
+    dry_run: bool = False
+    """Only show the steps and their settings."""
+
+    def start(self) -> None:
+        from ensue.recipes.corpora.curating import run_curation, show_steps
+        from ensue.recipes.corpora.recipes import Choices, steps_of
+        from ensue.recipes.corpora.tokens import folder_of, write_tokens
+        from ensue.recipes.display import Display
+
+        display = Display()
+        if not self.sources:
+            raise ValueError("say what to curate: ensue curate pages/ --out corpora/mine")
+        if self.tokens:
+            folder_of(self.out)
+        choices = Choices(
+            languages=self.language,
+            links=self.links,
+            reference=self.reference,
+            against=self.against,
+            prefer=self.prefer,
+            personal=self.personal,
+            seed=self.seed,
+        )
+        steps = steps_of(self.recipe, choices)
+        if self.vocab is not None and self.tokenizer is not None:
+            raise ValueError("--vocab trains a tokenizer and --tokenizer takes one; give only one of the two.")
+        show_steps(steps, display)
+        if self.dry_run:
+            return
+        run_curation(
+            self.sources,
+            steps,
+            self.out,
+            engine=self.engine,
+            workers=self.workers,
+            max_memory=self.max_memory,
+            address=self.address,
+            tokens=self.tokens,
+            display=display,
+        )
+        if self.tokens:
+            write_tokens(self.out, vocab=self.vocab, tokenizer=self.tokenizer, seed=self.seed, display=display)
+        display.say(f"report   {self.out}/report.html\na story  ensue corpus why ID --corpus {self.out}")
+        if self.tokens:
+            display.say(f"next     ensue train {self.out} --run runs/mine --minutes 10")
+
+
+@dataclass(frozen=True)
+class CorpusWhy:
+    """Tell one document's story: where it was read, what each step said, and where its tokens are.
+
+    ID is a document's id, its first digits, or its source; the report shows them.
+
+      ensue corpus why 3fa94c01 --corpus corpora/web --run runs/mine
+    """
+
+    id: Positional[str]
+    """An id, the first six digits of one or more, or a source such as pages/a.html."""
+    corpus: str
+    """The corpus it was read for."""
+    run: Path | None = None
+    """A run, to see which of its steps read the document."""
+    json: bool = False
+    """Print JSON for a program to read."""
+
+    def start(self) -> None:
+        from ensue.recipes.corpora.why import tell_story
+
+        print(tell_story(self.corpus, self.id, run=self.run, as_json=self.json))
+
+
+@dataclass(frozen=True)
+class CorpusReport:
+    """Write a corpus' report again: one page with pictures, numbers and samples of what was kept and dropped.
+
+    ensue corpus report corpora/web
+    """
+
+    corpus: Positional[str]
+    """A finished corpus."""
+
+    def start(self) -> None:
+        from ensue.recipes.corpora.report import write_report
+        from ensue.text.curation.store import Store
+
+        print(f"{self.corpus}/{write_report(Store(self.corpus))}")
+
+
+@dataclass(frozen=True)
+class CorpusCompare:
+    """Train the same small model on two corpora and say which teaches more, with an interval.
+
+    ensue corpus compare corpora/raw corpora/filtered --out comparisons/filter --tokens 2000000
+    """
+
+    first: Positional[Path]
+    """A corpus, prepared data, or a file or folder of text."""
+    second: Positional[Path]
+    """The other one."""
+    out: Path
+    """Folder to write the runs and results to; it must not exist."""
+    tokens: int = 2_000_000
+    """Training tokens of each model."""
+    seeds: int = 1
+    """How many models of each corpus are trained."""
+    model: str = "modern-micro"
+    """Which preset."""
+    held_out: Path | None = None
+    """Text to score on; parts of both corpora unless said."""
+    json: bool = False
+    """Print JSON for a program to read."""
+
+    def start(self) -> None:
+        import json
+        from dataclasses import asdict
+
+        from ensue.recipes.corpora.compare import compare_corpora, describe
+        from ensue.recipes.display import Display
+
+        found = compare_corpora(
+            self.first,
+            self.second,
+            self.out,
+            tokens=self.tokens,
+            seeds=self.seeds,
+            model=self.model,
+            held_out=self.held_out,
+            display=Display(to_stderr=True),
+        )
+        print(json.dumps(asdict(found)) if self.json else describe(found, self.first, self.second))
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Ask a curated corpus: why a document is or is not in it, what the steps did, which of two teaches more.
+
+    Each action shows its options: ensue corpus why --help
+
+      ensue corpus why 3fa94c01 --corpus corpora/web
+      ensue corpus compare corpora/raw corpora/filtered --out comparisons/filter
+    """
+
+    action: (
+        Annotated[CorpusWhy, subcommand("why", prefix_name=False)]
+        | Annotated[CorpusReport, subcommand("report", prefix_name=False)]
+        | Annotated[CorpusCompare, subcommand("compare", prefix_name=False)]
+    )
+
+    def start(self) -> None:
+        self.action.start()

@@ -1,0 +1,135 @@
+"""A folder on any file system that fsspec knows: this disk, s3 and others. Its files exist whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ensue.core.files import clear_leftovers, flush_to_disk, folder_aside
+
+LOCAL = "file"
+
+
+class Store:
+    """Files by name below one place, which may be a path or a URL such as s3://bucket/corpus. Can be pickled."""
+
+    def __init__(self, place: str | Path) -> None:
+        self.place = str(place)
+        self._opened: tuple[Any, str] | None = None
+
+    def __getstate__(self) -> str:
+        return self.place
+
+    def __setstate__(self, place: str) -> None:
+        self.place, self._opened = place, None
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder on this machine's disk, or None if it is elsewhere."""
+        system, root = self._system()
+        return Path(root) if LOCAL in _protocols(system) else None
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes. Raises FileNotFoundError."""
+        system, root = self._system()
+        data: bytes = system.cat_file(f"{root}/{name}")
+        return data
+
+    def fetch(self, name: str, path: Path) -> None:
+        """Copy a file to this machine's disk without holding it. Raises FileNotFoundError."""
+        system, root = self._system()
+        system.get_file(f"{root}/{name}", str(path))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a file there in one move; one that is there is replaced. Raises OSError for a full disk."""
+        folder = self.folder
+        if folder is None:
+            system, root = self._system()
+            system.pipe_file(f"{root}/{name}", data)
+            return
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.writing-{os.getpid()}")
+        try:
+            aside.write_bytes(data)
+            flush_to_disk(aside)
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file or folder."""
+        system, root = self._system()
+        return bool(system.exists(f"{root}/{name}"))
+
+    def names(self, folder: str, ending: str = "") -> list[str]:
+        """The names of the files right in `folder` that end so, sorted, without the folder; hidden ones left out."""
+        system, root = self._system()
+        system.invalidate_cache()
+        if not system.exists(f"{root}/{folder}"):
+            return []
+        found = (path.rsplit("/", 1)[-1] for path in system.ls(f"{root}/{folder}", detail=False))
+        return sorted(name for name in found if name.endswith(ending) and not name.startswith("."))
+
+    def remove(self, name: str) -> None:
+        """Remove a file or a folder with all that is in it, if it is there."""
+        system, root = self._system()
+        if system.exists(f"{root}/{name}"):
+            system.rm(f"{root}/{name}", recursive=True)
+
+    def clear(self, name: str) -> None:
+        """Remove what killed processes were writing in a folder of this disk."""
+        folder = self.folder
+        if folder is not None and (folder / name).is_dir():
+            clear_leftovers(folder / name, all_are_dead=True)
+
+    def take(self, source: Path, name: str, *, last: str) -> None:
+        """Put the files of the local folder `source`, which may be moved, into the folder `name`, whole: the file
+        `last` is there only if all the others are."""
+        folder = self.folder
+        if folder is None:
+            files = (path for path in source.rglob("*") if path.is_file())
+            for path in sorted(files, key=lambda path: (path == source / last, path)):
+                self.write(f"{name}/{path.relative_to(source).as_posix()}", path.read_bytes())
+            return
+        with folder_aside(folder / name) as aside:
+            for path in source.iterdir():
+                os.rename(path, aside / path.name)
+
+    def bring(self, name: str, scratch: Path) -> Path:
+        """A local folder with the files of the folder `name`: it itself where it lies on this disk, else a copy in
+        `scratch`."""
+        folder = self.folder
+        if folder is not None:
+            return folder / name
+        system, root = self._system()
+        system.invalidate_cache()
+        target = scratch / name
+        prefix = f"{root}/{name}/"
+        target.mkdir(parents=True, exist_ok=True)
+        for path in system.find(f"{root}/{name}"):
+            below = target / path[path.index(prefix) + len(prefix) :]
+            below.parent.mkdir(parents=True, exist_ok=True)
+            below.write_bytes(system.cat_file(path))
+        return target
+
+    def _system(self) -> tuple[Any, str]:
+        if self._opened is None:
+            import fsspec
+
+            try:
+                system, root = fsspec.core.url_to_fs(self.place)
+            except ImportError as error:
+                missing = f"{self.place} needs a library that is missing ({error})."
+                raise ValueError(missing + _extra(self.place)) from error
+            self._opened = system, root.rstrip("/")
+        return self._opened
+
+
+def _protocols(system: Any) -> tuple[str, ...]:
+    return (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)
+
+
+def _extra(place: str) -> str:
+    return " Type: pip install 'ensue[s3]'" if place.startswith("s3:") else ""
