@@ -59,9 +59,17 @@ class Question:
         for what, value in (("--gpus", self.gpus), ("--gpus-per-node", self.gpus_per_node), ("--batch", self.batch)):
             if value < 1:
                 raise ValueError(f"{what} must be 1 or more, not {value}.")
-        for what, number in (("--memory", self.memory), ("--tokens", self.tokens), ("--flops-per-gpu", self.flops)):
+        gigabytes = self.memory / 1e9
+        for what, number in (("--memory", gigabytes), ("--tokens", self.tokens), ("--flops-per-gpu", self.flops)):
             if not (number > 0 and math.isfinite(number)):
                 raise ValueError(f"{what} must be above 0, not {number:g}.")
+        node = self.gpus_per_node
+        if self.gpus > node and self.gpus % node:
+            fitting = max(size for size in range(1, node) if not self.gpus % size)
+            raise ValueError(
+                f"{self.gpus} GPUs do not make whole machines of {node}: take {self.gpus // node * node}, or say how "
+                f"many each machine has, such as --gpus-per-node {fitting}."
+            )
         if not 0 < self.utilisation <= 1:
             raise ValueError(f"--mfu is a share of the peak, above 0 and at most 1, not {self.utilisation:g}; try 0.4.")
 
@@ -160,7 +168,7 @@ def _meshes(question: Question) -> Iterator[tuple[int, int, int]]:
     """(data, shard, tensor), simplest first."""
     gpus, node, model = question.gpus, question.gpus_per_node, question.model
     yield gpus, 1, 1
-    if gpus > node and gpus % node == 0:
+    if gpus > node:
         yield gpus // node, node, 1
     if gpus > 1:
         yield 1, gpus, 1
@@ -204,8 +212,8 @@ def _advice(question: Question, choice: Option) -> tuple[str, ...]:
         readers = layout.readers
         near = max(readers, round(question.batch / readers) * readers)
         said.append(
-            f"a batch of {question.batch:,} sequences over {readers:,} readers leave {choice.idle:.0%} of a step idle; "
-            f"a batch of {near:,} would leave none (--batch {near})"
+            f"a batch of {question.batch:,} sequences over {readers:,} processes that read leaves {choice.idle:.0%} of "
+            f"a step idle; a batch of {near:,} would leave none (--batch {near})"
         )
     return (*said, command(question, layout))
 
@@ -231,14 +239,14 @@ def _what_would_fit(question: Question, options: tuple[Option, ...]) -> tuple[st
     said = []
     if options:
         leanest = min(options, key=lambda option: option.over)
-        need = leanest.memory.total / 1e9
-        said.append(f"GPUs with {need:,.0f} GB: the leanest layout ({leanest.layout.name}) needs so much of each")
+        need = math.ceil(leanest.memory.total / 1e9)
+        said.append(f"GPUs with {need:,} GB: the leanest layout ({leanest.layout.name}) needs so much of each")
     else:
         said.append(f"a batch of at least {question.gpus} sequences, one for each GPU: --batch {question.gpus}")
     for gpus in _doublings(question.gpus):
         found = _choose(tuple(_options(replace(question, gpus=gpus))))
         if found is not None:
-            said.append(f"{gpus:,} of these GPUs: {found.layout.name} takes {found.memory.total / 1e9:,.0f} GB of each")
+            said.append(f"{gpus:,} of these GPUs: {found.layout.name} takes {found.memory.total / 1e9:,.1f} GB of each")
             break
     smaller = [
         name
