@@ -187,8 +187,35 @@ class CorpusCompare:
 
 
 @dataclass(frozen=True)
+class CorpusMix:
+    """Mix prepared data by weights that do not depend on its size, without copying it.
+
+    `ensue train MIX` trains on the mixture; `ensue info MIX` says how often each source is read. A weight may change
+    along straight lines over the run, in quotes for the shell: 0.1->0.5, or 0.1->0.1@0.8->0.5 with a point at 80%.
+
+      ensue corpus mix books=data/books:0.3 web=data/web:0.7 --out data/mix
+      ensue corpus mix 'books=data/books:0.1->0.5' 'web=data/web:0.9->0.5' --out data/mix
+    """
+
+    sources: Positional[tuple[str, ...]]
+    """NAME=DATA:WEIGHT each, DATA made by `ensue prepare` or `ensue curate`, all with one tokenizer."""
+    out: Path
+    """Folder to write; it must not exist."""
+    preset: Literal["gpt3"] | None = None
+    """GPT-3's weights, for NAME=DATA with the names common-crawl, webtext2, books1, books2 and wikipedia."""
+    normalise: bool = False
+    """Divide the weights by their sum, if that is not 1."""
+
+    def start(self) -> None:
+        from ensue.recipes.mixtures import mix, show_mixture
+
+        mix(self.sources, self.out, preset=self.preset, normalise=self.normalise)
+        print(f"{show_mixture(self.out, as_json=False)}\nnext: ensue train {self.out} --run runs/mine --minutes 10")
+
+
+@dataclass(frozen=True)
 class Corpus:
-    """Ask a curated corpus: why a document is or is not in it, what the steps did, which of two teaches more.
+    """Ask a curated corpus: why a document is or is not in it, what the steps did, which of two teaches more; or mix.
 
     Each action shows its options: ensue corpus why --help
 
@@ -200,6 +227,7 @@ class Corpus:
         Annotated[CorpusWhy, subcommand("why", prefix_name=False)]
         | Annotated[CorpusReport, subcommand("report", prefix_name=False)]
         | Annotated[CorpusCompare, subcommand("compare", prefix_name=False)]
+        | Annotated[CorpusMix, subcommand("mix", prefix_name=False)]
     )
 
     def start(self) -> None:

@@ -21,7 +21,7 @@ from ensue.loss.types import Objective
 from ensue.model.gpt import GPT
 from ensue.model.weights import load_model
 from ensue.recipes.data import Data
-from ensue.recipes.held_out import HeldOutLoss, held_out_loss
+from ensue.recipes.held_out import HeldOutLoss, mixed_held_out_loss
 from ensue.recipes.run_config import RunConfig
 from ensue.tokens.batch import Batch
 from ensue.tokens.moved import MovedStream
@@ -110,9 +110,9 @@ class Work:
             fill(self.model, source, self._to_cut_order)
 
     def held_out(self, *, limit_tokens: int | None, stride: int | None) -> HeldOutLoss:
-        return held_out_loss(
+        return mixed_held_out_loss(
             self.model,
-            self.data.held_out,
+            [(part.name, part.weight.mean, part.held_out) for part in self.data.parts],
             objective=objective_at(self.place),
             micro_batch=self.config.micro_batch,
             precision=self.engine.precision,

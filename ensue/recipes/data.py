@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 from ensue.core.files import folder_aside
 from ensue.recipes.display import Display
+from ensue.recipes.mixture_file import DataPart, is_mixture, open_sources, read_mixture
 from ensue.text.corpus import corpus_columns, read_corpus, write_documents
 from ensue.text.document import Document
 from ensue.text.find import find_files
@@ -18,6 +20,7 @@ from ensue.text.held_out import plan_held_out
 from ensue.text.read import read_documents
 from ensue.text.skips import SkipReport
 from ensue.tokens.byte_level import train_byte_level
+from ensue.tokens.mixture import Weight
 from ensue.tokens.shards import Shard, write_shard
 from ensue.tokens.tokenizer import Tokenizer, load_tokenizer
 
@@ -52,29 +55,58 @@ class VocabularyChoice:
 
 
 class Data:
-    """A prepared data folder: documents/, tokenizer/, train/, held_out/, data.json, skipped.jsonl."""
+    """A prepared data folder: documents/, tokenizer/, train/, held_out/, data.json, skipped.jsonl; or a mixture of
+    several, which has mixture.json only.
+
+    path       where it is
+    parts      its shards: one part, or a mixture's sources with their weights
+    facts      what data.json says; of a mixture, the sums of what its sources' say
+    tokenizer  the one that made all tokens
+    """
 
     def __init__(self, path: Path) -> None:
         """Open the folder. Raises FileNotFoundError or ValueError naming what is missing or does not fit together."""
+        self.path = path
+        if is_mixture(path):
+            mixture = read_mixture(path)
+            self.parts = open_sources(path, mixture)
+            self.tokenizer: Tokenizer = load_tokenizer(self.parts[0].folder / "tokenizer")
+            self.facts = _sum_of_facts([_read_facts(part.folder) for part in self.parts])
+            return
         if not (path / "data.json").is_file():
             raise ValueError(
                 f"{path} is not prepared data (no data.json); make it with: ensue prepare TEXT --out {path}"
             )
-        self.path = path
-        self.facts = DataFacts(**json.loads((path / "data.json").read_text(encoding="utf-8")))
-        self.train = Shard.open(path / "train")
-        self.held_out = Shard.open(path / "held_out")
-        self.tokenizer: Tokenizer = load_tokenizer(path / "tokenizer")
-        for shard in (self.train, self.held_out):
+        self.facts = _read_facts(path)
+        train, held_out = Shard.open(path / "train"), Shard.open(path / "held_out")
+        self.parts = [DataPart("", Weight.constant(1.0), path, train, held_out)]
+        self.tokenizer = load_tokenizer(path / "tokenizer")
+        for shard in (train, held_out):
             if shard.fingerprint != self.tokenizer.fingerprint:
                 raise ValueError(
                     f"{shard.folder} was made with another tokenizer than {path / 'tokenizer'}; prepare again."
                 )
 
+    @property
+    def train(self) -> Shard:
+        """The training shard. Raises ValueError for a mixture, which has several."""
+        return self._only.train
+
+    @property
+    def held_out(self) -> Shard:
+        """The shard that is held out. Raises ValueError for a mixture, which has several."""
+        return self._only.held_out
+
+    @property
+    def _only(self) -> DataPart:
+        if len(self.parts) > 1:
+            raise ValueError(f"{self.path} is a mixture; give one of its sources, such as {self.parts[0].folder}")
+        return self.parts[0]
+
 
 def is_data(path: Path) -> bool:
-    """Whether `path` is a folder that `prepare` made."""
-    return (path / "data.json").is_file()
+    """Whether `path` is a folder that `prepare` or `mix` made."""
+    return (path / "data.json").is_file() or is_mixture(path)
 
 
 def prepare_files(
@@ -133,6 +165,24 @@ def prepare_documents(
         choice = tokenizer or VocabularyChoice(vocab, largest)
         finish_data(aside, split, held_out_reason, tokenizer=choice, skipped=SkipReport(), display=display)
     return Data(out)
+
+
+def _read_facts(folder: Path) -> DataFacts:
+    return DataFacts(**json.loads((folder / "data.json").read_text(encoding="utf-8")))
+
+
+def _sum_of_facts(facts: Sequence[DataFacts]) -> DataFacts:
+    """What several data folders are together."""
+    return replace(
+        facts[0],
+        documents=sum(each.documents for each in facts),
+        bytes=sum(each.bytes for each in facts),
+        train_tokens=sum(each.train_tokens for each in facts),
+        held_out_tokens=sum(each.held_out_tokens for each in facts),
+        held_out_bytes=sum(each.held_out_bytes for each in facts),
+        held_out="what each source holds out",
+        skipped=dict(sum((Counter(each.skipped) for each in facts), Counter[str]())),
+    )
 
 
 def choose_vocabulary(text_bytes: int, largest: int) -> int:

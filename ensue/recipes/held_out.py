@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import torch
@@ -21,12 +21,16 @@ from ensue.train.parallel_replica import Alone, Replica
 
 @dataclass(frozen=True)
 class HeldOutLoss:
-    """nats a token, bits a UTF-8 byte, and how many tokens and bytes were scored (end tokens are scored too)."""
+    """nats a token, bits a UTF-8 byte, and how many tokens and bytes were scored (end tokens are scored too).
+
+    `parts` are the same of each source of a mixture, by its name.
+    """
 
     nats: float
     bits_per_byte: float
     tokens: int
     bytes: int
+    parts: Mapping[str, HeldOutLoss] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -65,6 +69,45 @@ def held_out_loss(
     replica.forget_gathered()
     (nats,) = replica.total([nats])
     return HeldOutLoss(nats / tokens, nats / math.log(2) / size, tokens, size)
+
+
+def mixed_held_out_loss(
+    model: GPT,
+    shards: Sequence[tuple[str, float, Shard]],
+    *,
+    objective: Objective[Batch],
+    micro_batch: int,
+    precision: str,
+    limit_tokens: int | None = None,
+    stride: int | None = None,
+    replica: Replica | None = None,
+) -> HeldOutLoss:
+    """`held_out_loss` of one shard, or of several, each a (name, weight, shard) with an equal part of `limit_tokens`.
+
+    What is told of several together is for text of which each has as many of the tokens as its weight says, however
+    much of it was scored.
+    """
+    limit = None if limit_tokens is None else max(1, limit_tokens // len(shards))
+    found = {
+        name: held_out_loss(
+            model,
+            shard,
+            objective=objective,
+            micro_batch=micro_batch,
+            precision=precision,
+            limit_tokens=limit,
+            stride=stride,
+            replica=replica,
+        )
+        for name, _, shard in shards
+    }
+    if len(found) == 1:
+        return next(iter(found.values()))
+    weights = {name: weight for name, weight, _ in shards}
+    nats = sum(weights[name] * loss.nats for name, loss in found.items())
+    size = sum(weights[name] * loss.bytes / loss.tokens for name, loss in found.items())  # bytes a token
+    tokens, scored = sum(loss.tokens for loss in found.values()), sum(loss.bytes for loss in found.values())
+    return HeldOutLoss(nats, nats / math.log(2) / size, tokens, scored, found)
 
 
 def _share(batches: Iterable[Batch], place: Place) -> Iterator[Batch]:

@@ -29,9 +29,11 @@ from ensue.recipes.machine import ready_machine
 from ensue.recipes.run_config import OF_THE_SURROUNDINGS, RunConfig
 from ensue.recipes.warm_start import warm_start
 from ensue.text.document import Document
+from ensue.tokens.mixture import Mixed, MixturePart
 from ensue.tokens.moved import MovedStream
-from ensue.tokens.shards import INDEX, TOKENS, DocumentSpan, Shard
-from ensue.tokens.stream import PackedStream
+from ensue.tokens.packing import Packing, Sequences
+from ensue.tokens.shards import DocumentSpan
+from ensue.tokens.stream import SequenceStream
 from ensue.tokens.tokenizer import Tokenizer
 from ensue.train.checkpoint import Contents, Progress, gather
 from ensue.train.engine import Diverged, Engine, Step
@@ -111,17 +113,21 @@ def build_parts(config: RunConfig, data: Data, source: GPT | None, display: Disp
 
 def stream_of(config: RunConfig, data: Data, place: Place) -> MovedStream:
     """The batches of a run, of which the process at `place` reads its part."""
-    packed = PackedStream(
-        data.train,
-        context=config.model.context,
-        batch=config.batch,
-        micro_batch=config.micro_batch,
-        seed=config.seed,
-        rank=place.reader,
-        processes=place.readers,
-        segments=config.separate_documents,
+    sequences = sequences_of(config, data)
+    shared = SequenceStream(
+        sequences, batch=config.batch, micro_batch=config.micro_batch, rank=place.reader, processes=place.readers
     )
-    return MovedStream(packed)
+    return MovedStream(shared)
+
+
+def sequences_of(config: RunConfig, data: Data) -> Sequences:
+    """The sequences of a run's data, one after the other: of its one shard, or of a mixture's."""
+    context, seed, segments = config.model.context, config.seed, config.separate_documents
+    if len(data.parts) == 1:
+        return Packing(data.train, context=context, seed=seed, segments=segments)
+    parts = [MixturePart(part.name, part.train, part.weight) for part in data.parts]
+    length = config.batch.before(config.schedule.steps)
+    return Mixed(parts, context=context, seed=seed, length=length, segments=segments)
 
 
 def take_up(parts: Parts, guard: SpikeGuard, checkpoint: Path, *, weights: bool) -> Progress:
@@ -147,7 +153,8 @@ def fresh_model(config: RunConfig, data: Data, display: Display) -> GPT:
     model = GPT.build(config.model, config.seed)
     if config.warm_start:
         try:
-            loss = warm_start(model, data.train, steps=config.warm_start, seed=config.seed, display=display)
+            shards = [(part.train, part.weight.mean) for part in data.parts]
+            loss = warm_start(model, shards, steps=config.warm_start, seed=config.seed, display=display)
         except Diverged as error:
             raise RunFailed("fitting the bigrams diverged; leave it out with --warm_start 0", 3) from error
         display.say(
@@ -184,15 +191,23 @@ def checkpoint_contents(
 
 
 def data_identity(data: Data) -> dict[str, str]:
-    """What the data is, wherever it lies: the digests of its token files, and of the tokenizer that made them."""
-    shards = {"train": data.train, "held_out": data.held_out}
-    return {**{name: _tokens_sha256(shard) for name, shard in shards.items()}, "tokenizer": data.tokenizer.fingerprint}
+    """What the data is, wherever it lies: the digests of its token files, and of the tokenizer that made them.
+
+    Those of a mixture are of its sources' names, weights and token files.
+    """
+    digests = {
+        "train": [part.train.tokens_sha256 for part in data.parts],
+        "held_out": [part.held_out.tokens_sha256 for part in data.parts],
+    }
+    names = [(part.name, part.weight.points) for part in data.parts]
+    told = {what: of_each[0] if len(of_each) == 1 else _digest([names, of_each]) for what, of_each in digests.items()}
+    return {**told, "tokenizer": data.tokenizer.fingerprint}
 
 
 def training_digest(config: RunConfig) -> str:
     """Hex digits of every field that decides what is trained."""
     fields = {name: value for name, value in to_dict(config).items() if name not in OF_THE_SURROUNDINGS}
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+    return _digest(fields)[:12]
 
 
 def receipt(parts: Parts, step: Step, *, config: str, code: str) -> dict[str, Any]:
@@ -215,12 +230,12 @@ def receipt(parts: Parts, step: Step, *, config: str, code: str) -> dict[str, An
 
 def changed_documents(parts: Parts, index: int) -> list[DocumentSpan]:
     """The documents of step `index` (counted from 0) whose tokens no longer spell the text they were named after."""
-    tokenizer, tokens = parts.data.tokenizer, parts.data.train.tokens
+    tokenizer = parts.data.tokenizer
     if not tokenizer.lossless:
         return []
 
     def is_changed(span: DocumentSpan) -> bool:
-        ids = tokens[span.start : span.stop - 1]
+        ids = parts.stream.text_tokens(span)
         known = len(ids) == 0 or int(ids.max()) < tokenizer.vocab_size
         return not known or Document.of(tokenizer.decode(ids.tolist()), span.source).id != span.id
 
@@ -232,6 +247,5 @@ def as_json(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _tokens_sha256(shard: Shard) -> str:
-    index = json.loads((shard.folder / INDEX).read_text(encoding="utf-8"))
-    return str(index["files"][TOKENS]["sha256"])
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -22,8 +22,9 @@ class Reader:
     def read(self, step: int) -> HeldOutLoss:
         """The loss on the first held-out documents after this step, told."""
         loss = self._held_out(self._parts.config.evaluate_tokens)
-        self._log.held_out(step, {"val_loss": loss.nats, "val_bits_per_byte": loss.bits_per_byte})
-        self._display.say(f"step {step:,}: held-out loss {loss.nats:.3f}, {loss.bits_per_byte:.3f} bits per byte")
+        self._log.held_out(step, {"val_loss": loss.nats, "val_bits_per_byte": loss.bits_per_byte, **_of_parts(loss)})
+        each = "".join(f"; {name} {part.nats:.3f}" for name, part in loss.parts.items())
+        self._display.say(f"step {step:,}: held-out loss {loss.nats:.3f}, {loss.bits_per_byte:.3f} bits per byte{each}")
         return loss
 
     def lacks(self, step: int) -> bool:
@@ -38,7 +39,7 @@ class Reader:
         # A finished run that is resumed has this reading already.
         if not any("val_tokens" in row and row["step"] == step for row in self._run.rows()):
             reading = {"val_loss": loss.nats, "val_bits_per_byte": loss.bits_per_byte, "val_tokens": loss.tokens}
-            self._log.held_out(step, reading)
+            self._log.held_out(step, {**reading, **_of_parts(loss)})
         return loss
 
     def sample(self, step: int) -> None:
@@ -63,3 +64,8 @@ class Reader:
                 3,
             )
         return loss
+
+
+def _of_parts(loss: HeldOutLoss) -> dict[str, float]:
+    """The loss on each source of a mixture, as metrics.jsonl has it."""
+    return {f"val_loss/{name}": part.nats for name, part in loss.parts.items()}

@@ -25,6 +25,7 @@ from ensue.recipes.dial import (
 )
 from ensue.recipes.display import Display
 from ensue.recipes.fp8 import check_fp8
+from ensue.recipes.mixtures import shares_of, show_shares
 from ensue.recipes.papers import RECIPES
 from ensue.recipes.plan_check import check_fits
 from ensue.recipes.run_config import RunConfig, with_changes
@@ -95,6 +96,10 @@ def start(
         check_fits(config, place, device)
         config = replace(config, data=data_reference(data, run_path))
         explain(config, display)
+        if len(data.parts) > 1:
+            sequences = config.batch.before(config.schedule.steps)
+            shares = shares_of(data, sequences, config.model.context, config.seed)
+            display.say(show_shares(shares, sequences * config.model.context))
         result = start_run(run, config, display=display, deadline=deadline)
     report(result, run_path, display)
 
@@ -143,12 +148,18 @@ def _removed_unless_begun(run: RunFolder) -> Iterator[None]:
 
 
 def _check_length(data: Data, config: RunConfig) -> None:
-    tokens, context = len(data.train.tokens), config.model.context
+    tokens, context = min(len(part.train.tokens) for part in data.parts), config.model.context
     if tokens < context:
         raise ValueError(
-            f"the text makes {tokens:,} training tokens, less than one context of {context:,}; "
+            f"the text{_smallest_part(data)} makes {tokens:,} training tokens, less than one context of {context:,}; "
             f"give more text, or type --context {1 << (tokens.bit_length() - 1)}"
         )
+
+
+def _smallest_part(data: Data) -> str:
+    """Which of a mixture's sources it is that is too small."""
+    smallest = min(data.parts, key=lambda part: len(part.train.tokens))
+    return f" of {smallest.name}" if smallest.name else ""
 
 
 def explain(config: RunConfig, display: Display) -> None:
@@ -172,6 +183,8 @@ def report(result: RunResult, run_path: Path, display: Display) -> None:
     """Say how the run ended and what to type next."""
     loss = result.held_out
     display.heading("done")
+    for name, part in loss.parts.items():
+        display.say(f"held-out text of {name}: {part.nats:.3f} nats a token, {part.bits_per_byte:.3f} bits per byte")
     display.say(
         f"held-out text: {loss.nats:.3f} nats a token, {loss.bits_per_byte:.3f} bits per byte "
         f"({loss.bytes / 1e6:.2f} MB)\nloss curve: {run_path / 'plots' / 'loss.png'}\n"

@@ -218,7 +218,7 @@ def _difference(parts: Parts, step: int, name: str, then: Any, now: Any) -> Diff
     if name == "tokens":
         changed = changed_documents(parts, step - 1)
         listed = "".join(f"\n  {span.id}  {span.source}" for span in changed)
-        text = f"{parts.data.train.folder} does not hold the tokens that were trained on"
+        text = f"{parts.data.path} does not hold the tokens that were trained on"
         return Difference(step, name, f"{text}; no longer what they were:{listed}" if changed else text)
     if name == "weights":
         tensor = first_difference(list(parts.parameters), then, now)

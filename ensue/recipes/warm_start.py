@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ensue.loss.bigram import Bigram
 from ensue.model.gpt import GPT
 from ensue.recipes.display import Display
@@ -17,15 +19,16 @@ LARGEST_VOCABULARY = 8192
 """Above it the table of counts (V x V) outgrows what it saves."""
 
 
-def warm_start(model: GPT, shard: Shard, *, steps: int, seed: int, display: Display) -> float:
-    """Fit the model without its blocks to the shard's bigram counts in place; return its loss there in nats a token.
+def warm_start(model: GPT, shards: Sequence[tuple[Shard, float]], *, steps: int, seed: int, display: Display) -> float:
+    """Fit the model without its blocks to the bigram counts of shards, which have so much weight each, in place; return
+    its loss there in nats a token.
 
     Meant for a model whose blocks write nothing yet (`residual_init` "zero"), so that training goes on from there.
     """
     engine = Engine(
         model=model,
         objective=Bigram(),
-        stream=BigramStream(shard, rows=ROWS),
+        stream=BigramStream(shards, rows=ROWS),
         optimizer=Optimizer(model, OptimizerConfig(lr=0.05, beta1=0.9, beta2=0.95, weight_decay=0.0, clip=None)),
         schedule=Schedule("trapezoid", warmup=min(5, steps), steps=steps, decay=0.5),
         clip=None,

@@ -33,12 +33,20 @@ def show_documents(run: RunFolder, step: int, *, as_json: bool) -> str:
     found = sorted(stream.tokens_of_documents(step - 1), key=lambda pair: -pair[1])
     if as_json:
         documents = [
-            {"id": span.id, "source": span.source, "tokens": tokens, "start": span.start, "stop": span.stop}
+            {
+                "id": span.id,
+                "source": span.source,
+                **({"part": span.part} if span.part else {}),
+                "tokens": tokens,
+                "start": span.start,
+                "stop": span.stop,
+            }
             for span, tokens in found
         ]
         return json.dumps({"step": step, "trained": told is not None, "documents": documents}, ensure_ascii=False)
     width = max(len(f"{tokens:,}") for _, tokens in found)
-    lines = [f"{tokens:>{width},} tokens  {span.id}  {span.source}" for span, tokens in found]
+    parts = max(len(span.part) + 2 if span.part else 0 for span, _ in found)
+    lines = [f"{tokens:>{width},} tokens  {span.part:<{parts}}{span.id}  {span.source}" for span, tokens in found]
     total = sum(tokens for _, tokens in found)
     done = "read" if told is not None else "will read"
     return "\n".join([*lines, f"step {step:,} {done} {total:,} tokens of {len(found):,} documents"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,19 @@ TOKENS_AT_ONCE = 1 << 24
 
 
 class BigramStream:
-    """Every step is the whole table of bigram counts of a shard, `rows` first tokens at a time. Memory is V x V x 4."""
+    """Every step is the whole table of bigram counts of shards, `rows` first tokens at a time. Memory is V x V x 4; it
+    is twice that while a second shard is counted."""
 
-    def __init__(self, shard: Shard, *, rows: int) -> None:
+    def __init__(self, shards: Sequence[tuple[Shard, float]], *, rows: int) -> None:
+        """Of the places of several shards, each shard's together count as much as its weight says."""
         self.rows = rows
-        self.counts = torch.from_numpy(count_bigrams(shard.tokens, shard.vocab_size))
+        counts = count_bigrams(shards[0][0].tokens, shards[0][0].vocab_size)
+        if len(shards) > 1:
+            places = [len(shard.tokens) for shard, _ in shards]
+            counts *= shards[0][1] * sum(places) / places[0]
+            for (shard, weight), own in zip(shards[1:], places[1:], strict=True):
+                counts += count_bigrams(shard.tokens, shard.vocab_size) * np.float32(weight * sum(places) / own)
+        self.counts = torch.from_numpy(counts)
 
     def batches(self, step: int) -> Iterator[BigramBatch]:
         """The table in pieces, the same for every step; tokens that are never followed by any are left out."""

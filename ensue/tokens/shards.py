@@ -102,6 +102,11 @@ class Shard:
         return None if place < 0 else place
 
     @cached_property
+    def tokens_sha256(self) -> str:
+        """What the SHA-256 of the token file is, by the folder's own index."""
+        return str(_read_index(self.folder / INDEX)["files"][TOKENS]["sha256"])
+
+    @cached_property
     def sources(self) -> list[str]:
         """Where each document came from, in order."""
         sources: list[str] = self._table.column("source").to_pylist()
