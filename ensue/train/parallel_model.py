@@ -17,10 +17,11 @@ from torch.utils.checkpoint import checkpoint
 from ensue.loss.types import Loss, Objective
 from ensue.train.parallel import Place, sum_over_processes
 from ensue.train.parallel_layers import cut_layers, gains_of_all_heads, score_in_parts
+from ensue.train.parallel_replica import Whole
 from ensue.train.parallel_tensors import local, shards_of
 
 
-class Copies:
+class Copies(Whole):
     """The whole model in every process; DDP adds the gradients up while the last backward pass still runs."""
 
     def __init__(self, model: nn.Module, objective: Objective[Any], place: Place) -> None:
@@ -35,15 +36,6 @@ class Copies:
 
     def total(self, values: Sequence[float]) -> list[float]:
         return sum_over_processes(values)
-
-    def complete(self) -> None:
-        pass
-
-    def norm(self, gradients: Sequence[Tensor]) -> float:
-        return float(nn.utils.get_total_norm(gradients))
-
-    def forget_gathered(self) -> None:
-        pass
 
 
 class Pieces:

@@ -38,7 +38,20 @@ class Replica(Protocol):
         """Let go of whole tensors that a forward pass without a backward pass has gathered."""
 
 
-class Alone:
+class Whole:
+    """What holds wherever a process has the whole model, and so all of each gradient once they are complete."""
+
+    def complete(self) -> None:
+        pass
+
+    def norm(self, gradients: Sequence[Tensor]) -> float:
+        return float(nn.utils.get_total_norm(gradients))
+
+    def forget_gathered(self) -> None:
+        pass
+
+
+class Alone(Whole):
     """The whole model in the only process."""
 
     def __init__(self, model: nn.Module, objective: Objective[Any]) -> None:
@@ -50,12 +63,3 @@ class Alone:
 
     def total(self, values: Sequence[float]) -> list[float]:
         return list(values)
-
-    def complete(self) -> None:
-        pass
-
-    def norm(self, gradients: Sequence[Tensor]) -> float:
-        return float(nn.utils.get_total_norm(gradients))
-
-    def forget_gathered(self) -> None:
-        pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -93,9 +94,9 @@ class Saver:
 
     def _write(self, files: Mapping[str, bytes], names: tuple[str, ...], folder: Path, step: int, copy: float) -> None:
         """The thread's work. It touches no tensor that trains, and lets go of the interpreter while it hashes."""
-        _be_nice()
         began = time.monotonic()
         try:
+            _be_nice()
             writers = {name: self._images[name].write for name in names}
             digests = write_files(files, writers, folder, flush=self._flush)
             self._done.append(Saved(step, folder, digests, copy, time.monotonic() - began))
@@ -105,5 +106,5 @@ class Saver:
 
 def _be_nice() -> None:
     """On Linux niceness is each thread's own; elsewhere it would slow the whole process."""
-    if os.uname().sysname == "Linux":
+    if sys.platform == "linux":
         os.nice(NICENESS)
