@@ -1,0 +1,100 @@
+"""The extractor in a process of its own, whose time and memory the kernel limits, whatever code it is in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import weakref
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+from ensue.text.web.main_text import MainText, main_text
+
+MEMORY_BYTES = 4 << 30
+TOO_LONG = "the extractor took too long"
+TOO_MUCH = "the extractor ran out of memory"
+CRASHED = "the extractor crashed"
+
+Answer = MainText | str
+
+
+class Extractor:
+    """Runs `main_text` for one page after another in a child process, which is started when first needed, again after
+    a page that it could not survive, and once more in a process forked from this one."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._owner = 0
+        self._child: subprocess.Popen[bytes] | None = None
+        self._line: Connection | None = None
+
+    def extract(self, html: str, *, url: str, fetched: str, comments: bool, tables: bool) -> Answer:
+        """The main text, or why there is none: one of TOO_LONG, TOO_MUCH, CRASHED."""
+        line = self._started()
+        try:
+            line.send((self._seconds, html, url, fetched, comments, tables))
+            answer: Answer = line.recv()
+        except (EOFError, OSError):
+            return self._reason_of_death()
+        return answer
+
+    def _started(self) -> Connection:
+        if self._line is None or self._owner != os.getpid():
+            ours, theirs = Pipe()
+            with theirs:
+                handle = theirs.fileno()
+                self._child = subprocess.Popen(
+                    [sys.executable, "-m", "ensue.text.web.extractor", str(handle)],
+                    pass_fds=[handle],
+                    stdin=subprocess.DEVNULL,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                )
+            self._line, self._owner = ours, os.getpid()
+            weakref.finalize(self, _stop, ours, self._child, self._owner)
+        return self._line
+
+    def _reason_of_death(self) -> str:
+        assert self._child is not None
+        assert self._line is not None
+        self._line.close()
+        self._line = None
+        return TOO_LONG if self._child.wait() == -signal.SIGPROF else CRASHED
+
+
+def _stop(line: Connection, child: subprocess.Popen[bytes], owner: int) -> None:
+    line.close()
+    if owner == os.getpid():
+        child.wait()
+
+
+def _serve(line: Connection) -> None:
+    """Answer until nobody asks. The alarm's time is that of the processor, so a busy machine makes no difference; its
+    signal ends the process, in the middle of C code too."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.RLIM_INFINITY))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's business: the child ends with it
+    logging.disable(logging.CRITICAL)
+    main_text("<html><body><p>What is loaded for the first page is not to count as its time.</p></body></html>")
+    while True:
+        try:
+            seconds, html, url, fetched, comments, tables = line.recv()
+        except EOFError:
+            return
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        answer: Answer
+        try:
+            answer = main_text(html, url=url, fetched=fetched, comments=comments, tables=tables)
+        except MemoryError:
+            answer = TOO_MUCH
+        except Exception:  # a library met what it did not expect in this page; the next one is another matter
+            answer = CRASHED
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        line.send(answer)
+
+
+if __name__ == "__main__":
+    _serve(Connection(int(sys.argv[1])))
