@@ -1,5 +1,6 @@
 """`ensue train` under torchrun: a process that dies, a run that goes on alone, and what cannot be shared out."""
 
+import json
 import os
 import signal
 import subprocess
@@ -53,6 +54,22 @@ def pid_of(rank: int, launcher: int) -> int:
     return next(int(pid) for pid in children if wanted in Path(f"/proc/{pid}/environ").read_text().split("\0"))
 
 
+def wait_for(checkpoint: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 900
+    while not checkpoint.exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def assert_same_end(run: Path, other: Path) -> None:
+    """The same weights and optimizer, to the bit."""
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        here, there = load_file(run / "final" / name), load_file(other / "final" / name)
+        assert list(here) == list(there)
+        assert all(torch.equal(tensor, there[key]) for key, tensor in here.items())
+
+
 @pytest.fixture(scope="module")
 def undisturbed(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("undisturbed") / "run"
@@ -70,11 +87,7 @@ def test_a_run_that_loses_a_process_ends_with_the_weights_of_one_that_does_not(
 ) -> None:
     run = tmp_path / "run"
     process = two_processes(data, run, restarts=1)
-    deadline = time.monotonic() + 900
-    while not (run / "checkpoints" / "00000040").exists():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(run / "checkpoints" / "00000040", process)
     os.kill(pid_of(rank, process.pid), signal.SIGKILL)
     said, _ = process.communicate(timeout=900)
     assert process.returncode == 0, said
@@ -82,13 +95,30 @@ def test_a_run_that_loses_a_process_ends_with_the_weights_of_one_that_does_not(
     if rank == 1:  # process 0 knows how to go on
         assert f"-m ensue.cli -- train --resume {run}" in said
     assert f"started again after a process was lost: continuing {run}" in said
-    for name in ("model.safetensors", "optimizer.safetensors"):
-        here, there = load_file(run / "final" / name), load_file(undisturbed / "final" / name)
-        assert list(here) == list(there)
-        assert all(torch.equal(tensor, there[key]) for key, tensor in here.items())
+    assert_same_end(run, undisturbed)
     assert package.load(run).generate("the", max_new_tokens=3) == package.load(undisturbed).generate(
         "the", max_new_tokens=3
     )
+
+
+def test_sigterm_to_torchrun_ends_all_of_them_with_a_checkpoint(data: Data, undisturbed: Path, tmp_path: Path) -> None:
+    """As a cluster's scheduler does it: both finish the step, it is saved, and the run goes on to the same weights."""
+    run = tmp_path / "run"
+    process = two_processes(data, run)
+    wait_for(run / "checkpoints" / "00000040", process)
+    workers = [pid_of(rank, process.pid) for rank in (0, 1)]
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=900)
+    assert "stopped by SIGTERM after a whole step" in said, said
+    assert f"-m ensue.cli -- train --resume {run}" in said
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    newest = max(path.name for path in (run / "checkpoints").iterdir())
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+    assert 40 <= int(newest) == last < STEPS
+    again = two_of(["train", "--resume", str(run)])
+    said, _ = again.communicate(timeout=900)
+    assert again.returncode == 0, said
+    assert_same_end(run, undisturbed)
 
 
 def test_a_run_of_two_goes_on_as_one(
