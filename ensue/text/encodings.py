@@ -8,6 +8,7 @@ import re
 from ensue.text.latin import latin_encoding
 
 SAMPLE_BYTES = 1 << 16
+LEAST_BYTES = 30
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -140,7 +141,7 @@ def _is_plausible(visible: bytes, codec: str) -> bool:
         return True
     letters = len(re.findall(rb"[A-Za-z]", visible))
     outside = len(re.findall(rb"[\x80-\xff]", visible))
-    return outside * 2 <= letters
+    return outside < LEAST_BYTES or outside * 2 <= letters
 
 
 def _is_utf_8_but_for_its_end(head: bytes) -> bool:

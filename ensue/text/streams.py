@@ -123,6 +123,8 @@ def _told_encoding(chunks: Iterable[bytes]) -> tuple[str, Iterator[bytes]]:
         if len(head) >= CHUNK_BYTES:
             break
     codec = encoding_of_text(head)
+    if codec is None and (at := head.find(0)) >= 0:
+        raise Unreadable("binary, not text", f"a zero byte at offset {at:,}")
     if codec is None:
         raise Unreadable("the encoding cannot be told", UNTOLD)
     return codec, chain([head] if head else [], rest)
