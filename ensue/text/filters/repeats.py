@@ -6,9 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+SAME_COUNT = 50
+"""Of n-grams that are there equally often, so many are compared; what is said often has few equals."""
+
 
 class Repeats:
-    """The n-grams of some words. Those of n words are numbered from those of n - 1, so ask for ascending n."""
+    """The n-grams of some words.
+
+    Those of n words are found from those of n - 1 that come again, since no other can: of prose only a few are left
+    after two or three words. So ask for ascending n.
+    """
 
     def __init__(self, words: Sequence[str]) -> None:
         numbers: dict[str, int] = {}
@@ -16,46 +23,48 @@ class Repeats:
         self._lengths = np.fromiter(map(len, words), np.int64, len(words))
         self._kinds = max(len(numbers), 1)
         self._characters = int(self._lengths.sum())
-        self._n, self._grams = 1, self._words
+        self._begin()
 
     def top(self, n: int) -> float:
         """The share of characters covered by the n-gram that is there most often, if it is there more than once."""
-        grams = self._of(n)
-        if not len(grams):
+        self._go_to(n)
+        if not len(self._grams):
             return 0.0
-        counts = np.bincount(grams)
+        counts = np.bincount(self._grams)
         most = int(counts.max())
         if most < 2:
             return 0.0
-        return max(self._share(grams == gram, n) for gram in np.flatnonzero(counts == most)[:SAME_COUNT])
+        same = np.flatnonzero(counts == most)[:SAME_COUNT]
+        return max(self._share(self._starts[self._grams == gram], n) for gram in same)
 
     def again(self, n: int) -> float:
         """The share of characters covered by n-grams that were there before."""
-        grams = self._of(n)
-        if not len(grams):
-            return 0.0
-        first = np.ones(len(grams), bool)
-        first[np.unique(grams, return_index=True)[1]] = False
-        return self._share(first, n)
+        self._go_to(n)
+        first = np.unique(self._grams, return_index=True)[1]
+        return self._share(np.delete(self._starts, first), n)
 
-    def _of(self, n: int) -> np.ndarray:
-        """The number of the n-gram that begins at each place; equal n-grams have equal numbers."""
+    def _begin(self) -> None:
+        """Where n-grams start that may come again, ascending, and the number of each; equal ones have equal numbers."""
+        self._n, self._starts, self._grams = 1, np.arange(len(self._words)), self._words
+
+    def _go_to(self, n: int) -> None:
         if n < self._n:
-            self._n, self._grams = 1, self._words
-        while self._n < n and len(self._grams) > 1:
-            pairs = self._grams[:-1] * self._kinds + self._words[self._n :]
+            self._begin()
+        while self._n < n and len(self._grams):
+            more = np.bincount(self._grams)[self._grams] > 1
+            more &= self._starts + self._n < len(self._words)
+            self._starts = self._starts[more]
+            pairs = self._grams[more] * self._kinds + self._words[self._starts + self._n]
             self._grams = np.unique(pairs, return_inverse=True)[1]
             self._n += 1
-        return self._grams if self._n == n else self._grams[:0]
+        self._n = n
 
     def _share(self, starts: np.ndarray, n: int) -> float:
-        """The share of characters in n-grams that begin where `starts` says so."""
+        """The share of characters in the n-grams that begin at `starts`."""
+        if not len(starts):
+            return 0.0
         edges = np.zeros(len(self._lengths) + 1, np.int64)
-        edges[: len(starts)] += starts
-        edges[n : n + len(starts)] -= starts
+        edges[starts] += 1
+        edges[starts + n] -= 1
         covered = np.cumsum(edges[:-1]) > 0
         return int(self._lengths[covered].sum()) / max(self._characters, 1)
-
-
-SAME_COUNT = 50
-"""Of n-grams that are there equally often, so many are compared; what is said often has few equals."""

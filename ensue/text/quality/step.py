@@ -8,29 +8,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ensue.core.config import to_dict
-from ensue.text.curation.step import Arrays, Fact, Judge, NumberedJudge, Verdict, drop, keep
+from ensue.text.curation.step import Arrays, Fact, NumberedJudge
 from ensue.text.document import Document
 from ensue.text.quality import model as model_file
-from ensue.text.quality.draw import is_kept, pareto_draw
+from ensue.text.quality.judging import judge_by
 from ensue.text.quality.model import QualityModel
-from ensue.text.quality.passages import (
-    Cutting,
-    Passage,
-    gather_passages,
-    id_digest,
-    read_passages,
-    scan_passages,
-    text_digest,
-)
-from ensue.text.quality.scoring import Scorer
+from ensue.text.quality.overlap import Overlap
+from ensue.text.quality.passages import Cutting, Passage, gather_passages, read_passages, scan_passages
 from ensue.text.read import read_documents
 from ensue.text.skips import SkipReport
 
 EVALUATION = "evaluation.json"
 BYTES_A_PASSAGE = 30_000
 """Memory that training takes for each passage of 1,000 tokens, at most: its buckets and counts, and twice its row."""
-
-DROPPED = "drawn out by its quality score"
 
 
 @dataclass(frozen=True)
@@ -91,25 +81,11 @@ class QualityFilter:
 
         raw, names = gather_passages(scans, self.sample)
         self._check_size(len({each.id for each in raw}), "that come in", "filter more text, or leave this step out")
-        texts, ids = {each.digest for each in raw}, {each.id for each in raw}
-        same_texts, same_ids, count, skipped = set[int](), set[int](), 0, SkipReport()
-
-        def on_document(document: Document) -> None:
-            nonlocal count
-            count += 1
-            same_texts.update({text_digest(document.text)} & texts)
-            same_ids.update({id_digest(document.id)} & ids)
-
+        overlap, skipped = Overlap(raw), SkipReport()
         documents = read_documents([Path(path) for path in self.reference], skipped=skipped)
-        reference, more = read_passages(documents, self.sample, self._cutting(), on_document)
-        self._check_size(count, "in the reference", "name more files")
-        both = [each for each in raw if each.digest in same_texts or each.id in same_ids]
-        if 2 * len(both) > len(raw):
-            raise ValueError(
-                f"Of {len(raw):,} passages sampled from the text that comes in, {len(both):,} are of documents that "
-                "are in the reference too, so there is nothing to tell apart; name a reference that is other text."
-            )
-        raw = [each for each in raw if each.digest not in same_texts and each.id not in same_ids]
+        reference, more = read_passages(documents, self.sample, self._cutting(), overlap.see)
+        self._check_size(overlap.documents_seen, "in the reference", "name more files")
+        sampled, raw = len(raw), overlap.others()
         self._check_memory(len(raw) + len(reference), memory)
         self._check_held_out(reference, "the reference")
         self._check_held_out(raw, "the text that comes in")
@@ -122,38 +98,23 @@ class QualityFilter:
                 f"is {evaluation.auc:.2f}, where chance gives 0.50. Name a reference that differs from that text, or a "
                 "larger one."
             )
-        model = QualityModel(weights, bias, self.passage, to_dict(self))
-        model.save(out / model_file.FILE)
+        QualityModel(weights, bias, self.passage, to_dict(self)).save(out / model_file.FILE)
         said = json.dumps(asdict(evaluation), ensure_ascii=False, indent=1)
         (out / EVALUATION).write_text(said + "\n", encoding="utf-8")
         return {
             "auc": evaluation.auc,
-            "reference_documents": count,
+            "reference_documents": overlap.documents_seen,
             "reference_passages": len(reference),
             "reference_skipped": skipped.count,
             "raw_passages": len(raw),
-            "in_both": len(both),
+            "in_both": sampled - len(raw),
         }
 
     def prepare(self, out: Path, first: int, last: int) -> NumberedJudge:
         """The judge by the model in `out`."""
-        judge = self.judge_with(QualityModel.load(out / model_file.FILE))
+        model = QualityModel.load(out / model_file.FILE)
+        judge = judge_by(model, alpha=self.alpha, seed=self.seed, only=self.only)
         return lambda number, document: judge(document)
-
-    def judge_with(self, model: QualityModel) -> Judge:
-        """The judge by a model that is there already."""
-        scorer = Scorer(model)
-
-        def judge(document: Document) -> Verdict:
-            if not self._judges(document):
-                return keep(document)
-            score = round(scorer.score(document.text), 6)
-            draw = pareto_draw(self.seed, document.id, self.alpha)
-            if is_kept(score, draw):
-                return keep(document, score=score, draw=draw)
-            return drop(DROPPED, score=score, draw=draw)
-
-        return judge
 
     def _judges(self, document: Document) -> bool:
         return not self.only or document.meta.get("collection", "") in self.only

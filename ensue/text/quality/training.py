@@ -74,12 +74,14 @@ def fit(
     """
     try:
         from sklearn.linear_model import LogisticRegression
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # which scikit-learn brings
     except ImportError as error:
         raise ValueError("The quality filter needs scikit-learn; type: pip install 'ensue[corpus]'") from error
     matrix = feature_matrix([*reference, *raw], features, passage)
     labels = np.repeat([1, 0], [len(reference), len(raw)])
     model = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
-    model.fit(matrix, labels)
+    with threadpool_limits(1):  # sums in one order, whatever the number of cores
+        model.fit(matrix, labels)
     return model.coef_[0].astype(np.float32), float(model.intercept_[0])
 
 

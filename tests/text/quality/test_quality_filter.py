@@ -19,10 +19,10 @@ from ensue.core.config import from_dict, to_dict
 from ensue.text.curation.step import Arrays, CorpusStep, number_of
 from ensue.text.document import Document
 from ensue.text.quality.draw import is_kept, keep_probability, pareto_draw, with_other_alpha
-from ensue.text.quality.model import QualityModel
+from ensue.text.quality.judging import DROPPED, KnownQuality
 from ensue.text.quality.passages import Passage, Sample, most_of_part
 from ensue.text.quality.report import Judged, report_quality
-from ensue.text.quality.step import DROPPED, QualityFilter
+from ensue.text.quality.step import QualityFilter
 
 GOOD = ["river", "winter", "letter", "mother", "garden", "answer", "evening", "window", "journey", "silence"]
 BAD = ["click", "buy", "cheap", "offer", "login", "cookie", "subscribe", "discount", "banner", "casino"]
@@ -110,9 +110,8 @@ def test_report(reference: Path, tmp_path: Path) -> None:
         assert sum(share.documents_kept for share in shares) == len(kept)
         assert sum(share.bytes for share in shares) == report.everything.bytes
     # Another alpha keeps what a run with it would have kept.
-    other = QualityFilter(reference=step.reference, features=step.features, alpha=9.0)
-    model = QualityModel.load(tmp_path / "model.npz")
-    rerun = [document for document in documents if other.judge_with(model)(document).documents]
+    other = KnownQuality(str(tmp_path / "model.npz")).prepare()
+    rerun = [document for document in documents if other(document).documents]
     assert next(share.documents_kept for share in report.by_alpha if share.name == "9") == len(rerun)
     evaluation = report.evaluation
     assert evaluation.roc[0] == (0.0, 0.0)
@@ -164,6 +163,11 @@ def test_a_reference_that_is_no_use(reference: Path, tmp_path: Path) -> None:
 def test_settings_that_cannot_be(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         QualityFilter(**{"reference": ("x",), **settings})  # type: ignore[arg-type]
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no quality model .*none\.npz'; train one with QualityFilter"):
+        KnownQuality(str(tmp_path / "none.npz")).prepare()
 
 
 def passage(key: int) -> Passage:
