@@ -22,7 +22,30 @@ from ensue.text.python_docs import documentation_held_out, python_documentation
 PROMPTS = ("Return the", "This function", "If the argument is", "The default value")
 CONTINUATIONS = 4
 
-MEGABYTES = {"python": 2.1, "numpy": 1.4, "networkx": 1.8, "sympy": 3.8, "torch": 6.1}
+MEGABYTES = {
+    "python": 1.9,
+    "numpy": 1.3,
+    "networkx": 1.5,
+    "matplotlib": 1.4,
+    "huggingface_hub": 0.9,
+    "fontTools": 0.5,
+    "pygments": 0.2,
+    "mpmath": 0.2,
+    "setuptools": 0.2,
+    "rich": 0.2,
+    "PIL": 0.2,
+    "fsspec": 0.2,
+    "jinja2": 0.1,
+    "packaging": 0.1,
+    "tyro": 0.1,
+    "pyarrow": 0.1,
+    "filelock": 0.1,
+    "dateutil": 0.1,
+    "httpx": 0.1,
+    "tqdm": 0.1,
+    "sympy": 3.6,
+    "torch": 5.9,
+}
 """Documentation of each library, about; the nearest to plain English first. It only decides how many are read."""
 
 BYTES_PER_TOKEN = 3.3

@@ -25,7 +25,9 @@ from ensue.train.optimizer import Optimizer
 LADDER = ((2, 64), (2, 128), (3, 192), (4, 256), (6, 384), (8, 512), (12, 768), (24, 1024), (36, 1280), (48, 1600))
 """Layers and width of the sizes to choose from; each about two to four times the work of the one before."""
 
-HEAD_WIDTH = 128
+HEAD_WIDTH = 64
+"""GPT-2's; two heads of 64 beat one of 128 at no cost (docs/demo.md)."""
+
 UNKNOWN_LENGTH = 1_000_000
 """Steps of a schedule that is only made to look at: long enough for any warm-up."""
 

@@ -1,6 +1,7 @@
 """The documentation inside the Python installation itself, as documents: real English text on every machine.
 
 Docstrings of the standard library and of the libraries that come with Ensue, and the language reference of `help()`.
+A longer paragraph that was read before is left out, so that none that is held out stands in training as well.
 """
 
 from __future__ import annotations
@@ -18,12 +19,40 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ensue.core.seeds import seed_for
-from ensue.text.docstrings import Entry, entries_of
+from ensue.text.docstrings import SHORTEST, Entry, entries_of
 from ensue.text.document import Document
 
 STANDARD_LIBRARY = "python"
-LIBRARIES = (STANDARD_LIBRARY, "torch", "sympy", "networkx", "numpy")
+LIBRARIES = (
+    STANDARD_LIBRARY,
+    "numpy",
+    "networkx",
+    "matplotlib",
+    "huggingface_hub",
+    "fontTools",
+    "pygments",
+    "mpmath",
+    "setuptools",
+    "rich",
+    "PIL",
+    "fsspec",
+    "jinja2",
+    "packaging",
+    "tyro",
+    "pyarrow",
+    "filelock",
+    "dateutil",
+    "httpx",
+    "tqdm",
+    "sympy",
+    "torch",
+)
+"""Those that come with Ensue, by what it needs or by what that needs: the nearest to plain English first."""
+
 FILES_AT_ONCE = 16
+SHORTEST_REPEAT = 80
+"""Characters of a paragraph from which a second occurrence is left out; shorter ones, such as titles, are language."""
+
 # Tests, programs and vanished packages: no documentation, or the same in two places.
 _SKIPPED_FOLDERS = frozenset(
     {"__pycache__", "site-packages", "dist-packages", "lib-dynload", "test", "tests", "idle_test", "_internal"}
@@ -54,10 +83,10 @@ def python_documentation(
 ) -> list[Document]:
     """One document for each module of `libraries` that is documented, in a fixed order.
 
-    Nothing is imported: the files are parsed by `workers` processes (default: one for each CPU). A docstring that
-    stands in several places is kept in the first. `on_file` is told (files done, files in all). Each document's source
-    is like `python:sympy/core/expr.py` and its `meta["library"]` the top-level package or module. Raises ValueError if
-    nothing is found, as in a Python without source files.
+    Nothing is imported: the files are parsed by `workers` processes (default: one for each CPU). A docstring or a
+    longer paragraph that stands in several places is kept in the first. `on_file` is told (files done, files in all).
+    Each document's source is like `python:sympy/core/expr.py` and its `meta["library"]` the top-level package or
+    module. Raises ValueError if nothing is found, as in a Python without source files.
     """
     sources = [source for library in libraries for source in _sources_of(library)]
     entries = _read_all(sources, workers or _usable_cpus(), on_file)
@@ -175,12 +204,29 @@ def _read_batch(sources: Sequence[_Source]) -> list[list[Entry]]:
 
 
 def _documents(sources: Sequence[_Source], entries: Sequence[list[Entry]]) -> Iterator[Document]:
-    seen: set[str] = set()
+    texts: set[str] = set()
+    paragraphs: set[str] = set()
     for source, found in zip(sources, entries, strict=True):
         kept = []
         for entry in found:
-            if entry.text not in seen:
-                seen.add(entry.text)
-                kept.append(f"{entry.heading}\n\n{entry.text}")
+            if entry.text in texts:
+                continue
+            text = _without_repeats(entry.text, paragraphs)
+            if len(text) >= SHORTEST and text not in texts:
+                kept.append(f"{entry.heading}\n\n{text}")
+            texts |= {entry.text, text}
         if kept:
             yield Document.of("\n\n\n".join(kept) + "\n", f"python:{source.name}", {"library": source.library})
+
+
+def _without_repeats(text: str, seen: set[str]) -> str:
+    """`text` without its longer paragraphs that are in `seen`; the others are added to it."""
+    kept = []
+    for paragraph in text.split("\n\n"):
+        words = " ".join(paragraph.split())
+        if len(words) < SHORTEST_REPEAT:
+            kept.append(paragraph)
+        elif words not in seen:
+            seen.add(words)
+            kept.append(paragraph)
+    return "\n\n".join(kept)

@@ -13,7 +13,7 @@ import pytest
 
 from ensue.text.docstrings import entries_of, prose
 from ensue.text.document import Document
-from ensue.text.python_docs import documentation_held_out, python_documentation
+from ensue.text.python_docs import SHORTEST_REPEAT, documentation_held_out, python_documentation
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,18 @@ def test_no_docstring_comes_twice(networkx_documents: list[Document]) -> None:
     entries = [entry for document in networkx_documents for entry in document.text.split("\n\n\n")]
     bodies = [entry.partition("\n\n")[2].strip() for entry in entries]
     assert len(bodies) == len(set(bodies))
+
+
+def test_no_longer_paragraph_comes_twice(networkx_documents: list[Document]) -> None:
+    paragraphs = [
+        " ".join(paragraph.split())
+        for document in networkx_documents
+        for entry in document.text.split("\n\n\n")
+        for paragraph in entry.split("\n\n")[1:]
+    ]
+    longer = [paragraph for paragraph in paragraphs if len(paragraph) >= SHORTEST_REPEAT]
+    assert len(longer) == len(set(longer))
+    assert len(paragraphs) > len(set(paragraphs))  # titles may come again
 
 
 def write(tmp_path: Path, source: str) -> Path:
