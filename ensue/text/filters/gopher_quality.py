@@ -28,6 +28,8 @@ class GopherQuality:
     alphabetic_words           at least this share of words has a letter; of characters, where words are not spaced
     stop_words, of             at least so many different ones of a list: `of` if it is given, else the list for
                                meta["language"] (a language without one skips the rule), else whichever list fits best
+
+    Words are those of the first two million characters.
     """
 
     least_words: int = 50

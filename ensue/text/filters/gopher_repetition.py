@@ -9,7 +9,7 @@ from ensue.text.curation.step import Judge, Verdict, drop, keep
 from ensue.text.document import Document
 from ensue.text.filters.lines import lines_of, repeated
 from ensue.text.filters.repeats import Repeats
-from ensue.text.filters.words import cut_words
+from ensue.text.filters.words import LOOKED_AT, cut_words
 
 _BLANK_LINES = re.compile(r"\n\s*\n")
 
@@ -26,7 +26,8 @@ class GopherRepetition:
 
     Characters are those of words, without spaces, and none is counted twice where n-grams overlap. The first time that
     something is said does not count. n is in words; where words are not spaced, in characters of as many estimated
-    words (1.5 a Chinese one), rounded up. Paragraphs are what stands between blank lines.
+    words (1.5 a Chinese one), rounded up. Paragraphs are what stands between blank lines. Only the first two
+    million characters are looked at.
     """
 
     lines: float = 0.30
@@ -41,7 +42,7 @@ class GopherRepetition:
         return self._judge
 
     def _judge(self, document: Document) -> Verdict:
-        text = document.text.strip()
+        text = document.text[:LOOKED_AT].strip()
         share, characters = repeated(lines_of(text))
         if share > self.lines:
             return drop("repeated lines", share=_rounded(share))

@@ -12,7 +12,7 @@ import numpy as np
 from ensue.core.seeds import seed_for
 from ensue.text.curation.step import Arrays
 from ensue.text.document import Document
-from ensue.text.quality.scoring import buckets_of
+from ensue.text.quality.scoring import LOOKED_AT, buckets_of
 from ensue.text.quality.tokens import tokens
 
 NEVER = np.uint64(2**64 - 1)
@@ -68,7 +68,7 @@ class Cutting:
 
     def tokens(self, document: Document, below: int) -> list[str]:
         """The tokens of those passages."""
-        all_tokens = tokens(document.text)
+        all_tokens = tokens(document.text[:LOOKED_AT])
         found: list[str] = []
         for number, start in enumerate(range(0, len(all_tokens), self.passage)):
             if 2 * seed_for(self.seed, "quality sample", document.id, number) < below:

@@ -16,6 +16,10 @@ AT_ONCE = 8 << 20
 """Bytes of text scored in one call; one document may be longer."""
 
 
+LOOKED_AT = 4_000_000
+"""Characters from a text's beginning that are looked at: all of nearly any text, and in bounded memory."""
+
+
 class Scorer:
     """A model ready to score. Holds about 3 MB of scratch memory; one for each thread."""
 
@@ -37,7 +41,7 @@ class Scorer:
         encoded: list[bytes] = []
         first = held = 0
         for place, text in enumerate(texts):
-            encoded.append(text.encode("utf-8", "surrogatepass"))
+            encoded.append(text[:LOOKED_AT].encode("utf-8", "surrogatepass"))
             held += len(encoded[-1])
             if held >= AT_ONCE or place == len(texts) - 1:
                 self._score(encoded, logits[first : place + 1])
@@ -65,8 +69,8 @@ class Scorer:
 
 
 def buckets_of(text: str, features: int) -> np.ndarray:
-    """The bucket of each token of a text, in order. (tokens,) int32."""
-    data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+    """The bucket of each token of a text, of its first `LOOKED_AT` characters, in order. (tokens,) int32."""
+    data = np.frombuffer(text[:LOOKED_AT].encode("utf-8", "surrogatepass"), np.uint8)
     buckets = np.empty(len(data), np.int32)
     count = load_kernel().token_buckets(data, 0, len(data), character_table(), features, buckets)
     return buckets[:count]
