@@ -104,6 +104,8 @@ def _is_public_address(match: re.Match[str]) -> bool:
 
 
 def _is_phone(match: re.Match[str]) -> bool:
+    if sum(map(str.isdigit, match[0])) < 8:
+        return False  # a count before a year, as in "January (48) 2010", or a post code, as in 094-0011
     return not _DATES.match(match[0]) and not _ISBN_BEFORE.search(_before(match))
 
 

@@ -50,6 +50,7 @@ def test_what_is_masked(text: str, expected: str) -> None:
         "10.0.0.1, 192.168.1.1, 127.0.0.1, 300.1.1.1, fe80::1, std::vector, a::b",
         "3.14159265358979, 1,234,567,890, 1234567890, $4,111,111.00, 0.12 34567890",
         "4111 1111 1111 1112, 1234 5678 9012 3456",
+        "Fevereiro (148) Janeiro (48) 2010, (36) 2013, Hokkaido 094-0011",
         "pages 113-122, 20231105123456, 5e-324, 0x1F, #12345678",
         "password: correcthorsebatterystaple, token: see the manual, key = value",
         "user@host, @name, a@b, 50@10.00",
