@@ -178,10 +178,3 @@ def score_documents(
         count = token_buckets(data, start, ends[document], table, len(weights), buckets)
         logits[document] = passage_logits(buckets[:count], passage, weights, bias, values, counts)
         start = ends[document]
-
-
-def token_values(passage: int) -> np.ndarray:
-    """1 + log(n) for n from 1 to `passage`, the weight of a token that is there n times; 0 for none."""
-    values = np.zeros(passage + 1)
-    values[1:] = 1 + np.log(np.arange(1, passage + 1))
-    return values

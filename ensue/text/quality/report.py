@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ensue.text.quality import model as model_file
 from ensue.text.quality.draw import is_kept, with_other_alpha
+from ensue.text.quality.evaluation import Evaluation, read_evaluation
 from ensue.text.quality.model import QualityModel
-from ensue.text.quality.step import EVALUATION
-from ensue.text.quality.training import Decisive, Evaluation
 
 ALPHAS = (0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 9.0, 12.0, 15.0, 20.0)
 SCORE_BINS = 10
@@ -95,13 +92,3 @@ def report_quality(out: Path, judged: Iterable[Judged]) -> QualityReport:
         tuple(collections[name] for name in sorted(collections)),
         tuple(alphas.values()),
     )
-
-
-def read_evaluation(out: Path) -> Evaluation:
-    """What `QualityFilter.decide` measured."""
-    said: dict[str, Any] = json.loads((out / EVALUATION).read_text(encoding="utf-8"))
-    said["decisive"] = tuple(Decisive(**{**each, "tokens": tuple(each["tokens"])}) for each in said["decisive"])
-    said["roc"] = tuple((false, true) for false, true in said["roc"])
-    for name in ("reference_scores", "raw_scores"):
-        said[name] = tuple(said[name])
-    return Evaluation(**said)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ensue.text.quality.tokens import character_table
+from ensue.text.quality.tokens import character_table, token_values
 
 if TYPE_CHECKING:
     from ensue.text.quality.model import QualityModel
@@ -27,7 +27,7 @@ class Scorer:
         """Raises ValueError if numba is not installed."""
         self._kernel = load_kernel()
         self._model, self._table = model, character_table()
-        self._values = self._kernel.token_values(model.passage)
+        self._values = token_values(model.passage)
         self._counts = np.zeros(len(model.weights), np.int16)
         self._buckets = np.zeros(1 << 16, np.int32)
 
@@ -84,7 +84,6 @@ class _Kernel:
 
         self.token_buckets = kernel.token_buckets
         self.score_documents = kernel.score_documents
-        self.token_values = kernel.token_values
 
 
 def load_kernel() -> _Kernel:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from ensue.core.config import to_dict
 from ensue.text.curation.step import Arrays, Fact, NumberedJudge
 from ensue.text.document import Document
 from ensue.text.quality import model as model_file
+from ensue.text.quality.evaluation import write_evaluation
 from ensue.text.quality.judging import judge_by
 from ensue.text.quality.model import QualityModel
 from ensue.text.quality.overlap import Overlap
@@ -18,7 +18,6 @@ from ensue.text.quality.passages import Cutting, Passage, gather_passages, read_
 from ensue.text.read import read_documents
 from ensue.text.skips import SkipReport
 
-EVALUATION = "evaluation.json"
 BYTES_A_PASSAGE = 30_000
 """Memory that training takes for each passage of 1,000 tokens, at most: its buckets and counts, and twice its row."""
 
@@ -99,8 +98,7 @@ class QualityFilter:
                 "larger one."
             )
         QualityModel(weights, bias, self.passage, to_dict(self)).save(out / model_file.FILE)
-        said = json.dumps(asdict(evaluation), ensure_ascii=False, indent=1)
-        (out / EVALUATION).write_text(said + "\n", encoding="utf-8")
+        write_evaluation(out, evaluation)
         return {
             "auc": evaluation.auc,
             "reference_documents": overlap.documents_seen,

@@ -71,3 +71,10 @@ def character_table() -> np.ndarray:
         kinds[first : last + 1] *= PAIRED
     lower = np.where(kinds == PAIRED, np.arange(TABLE_SIZE, dtype=np.uint32), lower)
     return lower | kinds << KIND_SHIFT
+
+
+def token_values(passage: int) -> np.ndarray:
+    """1 + log(n) for n from 1 to `passage`, the weight of a token that is there n times; 0 for none."""
+    values = np.zeros(passage + 1)
+    values[1:] = 1 + np.log(np.arange(1, passage + 1))
+    return values

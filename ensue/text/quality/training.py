@@ -4,53 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ensue.text.quality.kernel import token_values
+from ensue.text.quality.evaluation import Decisive, Evaluation
 from ensue.text.quality.passages import Passage
 from ensue.text.quality.scoring import buckets_of
+from ensue.text.quality.tokens import token_values
 
 SHOWN = 40
 ROC_POINTS = 101
-
-
-@dataclass(frozen=True)
-class Decisive:
-    """A bucket that decides much, and the tokens of the sample that fall into it, most frequent first.
-
-    influence  its weight times how much more of it is in a reference passage than in a raw one; more than 0 speaks for
-               the reference, on average
-    """
-
-    bucket: int
-    weight: float
-    influence: float
-    tokens: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How well passages of held-out documents are told apart.
-
-    auc                   chance that a reference passage scores above a raw one
-    roc                   (share of raw passages, share of reference passages) above thresholds from 1 to 0
-    reference, raw        passages measured; trained_reference and trained_raw those it was fitted to
-    reference_scores, raw_scores  how many held-out passages in each tenth of the score
-    decisive              buckets that speak for the reference, then those that speak against it
-    """
-
-    auc: float
-    roc: tuple[tuple[float, float], ...]
-    reference: int
-    raw: int
-    trained_reference: int
-    trained_raw: int
-    reference_scores: tuple[int, ...]
-    raw_scores: tuple[int, ...]
-    decisive: tuple[Decisive, ...]
 
 
 def feature_matrix(passages: Sequence[Passage], features: int, passage: int) -> Any:
