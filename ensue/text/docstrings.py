@@ -24,7 +24,11 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Entry(NamedTuple):
-    """One documented object: `networkx.algorithms.cluster.triangles(G, nodes=None)` and its documentation."""
+    """One documented object: its heading as in `help()`, such as `triangles(G, nodes=None)`, and its documentation.
+
+    The path to an object, `networkx.algorithms.cluster.`, would stand again over every function of a module, and is no
+    language; the module's own entry, if it has one, is headed by the path.
+    """
 
     heading: str
     text: str
@@ -50,27 +54,26 @@ def _documented(tree: ast.Module, module: str) -> Iterator[tuple[str, str]]:
     text = ast.get_docstring(tree)
     if text:
         yield module, text
-    yield from _in_body(tree.body, module)
+    yield from _in_body(tree.body)
 
 
-def _in_body(body: Iterable[ast.stmt], owner: str) -> Iterator[tuple[str, str]]:
+def _in_body(body: Iterable[ast.stmt]) -> Iterator[tuple[str, str]]:
     for node in body:
         if isinstance(node, ast.ClassDef):
-            name = f"{owner}.{node.name}"
             if text := ast.get_docstring(node):
                 bases = ", ".join(map(ast.unparse, node.bases))
-                yield _heading(f"class {name}", bases if bases else None), text
-            yield from _in_body(node.body, name)
+                yield _heading(f"class {node.name}", bases if bases else None), text
+            yield from _in_body(node.body)
         elif isinstance(node, _Function):
             if text := ast.get_docstring(node):
-                yield _heading(f"{owner}.{node.name}", _arguments(node.args)), text
+                yield _heading(node.name, _arguments(node.args)), text
         elif isinstance(node, ast.Expr):
             yield from _in_call(node.value)
         elif isinstance(node, ast.If):
-            yield from _in_body([*node.body, *node.orelse], owner)
+            yield from _in_body([*node.body, *node.orelse])
         elif isinstance(node, ast.Try):
             handled = [statement for handler in node.handlers for statement in handler.body]
-            yield from _in_body([*node.body, *handled, *node.orelse], owner)
+            yield from _in_body([*node.body, *handled, *node.orelse])
 
 
 def _in_call(node: ast.expr) -> Iterator[tuple[str, str]]:
@@ -87,7 +90,7 @@ def _in_call(node: ast.expr) -> Iterator[tuple[str, str]]:
         names.append(method.value if isinstance(method, ast.Constant) else "")
     text = _constant_text(documentation)
     if text:
-        yield ".".join(map(str, names)), inspect.cleandoc(text)
+        yield str(names[-1]).rpartition(".")[2], inspect.cleandoc(text)
 
 
 def _constant_text(node: ast.expr) -> str:
