@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ensue.text.contamination.characters import SEPARATOR
+from ensue.text.contamination.batches import in_batches
 from ensue.text.contamination.cutting import cut_out
 from ensue.text.contamination.evaluation import EvaluationIndex, evaluation_grams, index_evaluation
 from ensue.text.contamination.grams import GramSet, GramSize, find_grams
@@ -60,10 +60,13 @@ class Decontaminate:
     def scan(self, documents: Sequence[Document], first: int) -> Arrays:
         """The hashes of the grams that each document shares with an evaluation item, once each, and its name."""
         known = evaluation_grams(self.against, self.gram_size)
-        begins = np.cumsum([0, *(len(document.text) + 1 for document in documents)])
-        found = find_grams(SEPARATOR.join(document.text for document in documents), self.gram_size, known.grams)
-        owner = np.searchsorted(begins, found.starts, side="right") - 1
-        pairs = np.unique(np.stack([owner.astype(np.uint64), found.hashes]), axis=1)
+        columns, done = [np.zeros((2, 0), np.uint64)], 0
+        for batch in in_batches(documents):
+            found = find_grams(batch.text, self.gram_size, known.grams)
+            owners = (done + batch.owners(found.starts)).astype(np.uint64)
+            columns.append(np.stack([owners, found.hashes]))
+            done += len(batch.documents)
+        pairs = np.unique(np.concatenate(columns, axis=1), axis=1)
         touched, counts = np.unique(pairs[0].astype(np.int64), return_counts=True)
         names = [(documents[place].id, documents[place].source) for place in touched.tolist()]
         return {

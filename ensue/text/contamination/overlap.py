@@ -6,11 +6,12 @@ the length of the shortest twentieth of a set's items, though 8 at least and 13 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ensue.text.contamination.batches import Joined, in_batches
 from ensue.text.contamination.characters import SEPARATOR
 from ensue.text.contamination.evaluation import grams_of_items
 from ensue.text.contamination.grams import GramSet, GramSize, count_units, find_grams
@@ -19,8 +20,6 @@ from ensue.text.document import Document
 
 SHORTEST, LONGEST = 8, 13
 """What N is clamped to."""
-
-BATCH_CHARACTERS = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def overlap_with(
     files = evaluation_files(against)
     sizes = [_size(words or usual_size(file, characters=characters), characters) for file in files]
     searches = {size: _Search(size, _all_grams(files, sizes, size)) for size in dict.fromkeys(sizes)}
-    for batch in _batches(documents):
+    for batch in in_batches(documents):
         for search in searches.values():
             search.look_at(batch)
     return [_overlap(file, size, searches[size]) for file, size in zip(files, sizes, strict=True)]
@@ -86,17 +85,16 @@ class _Search:
         self.where: np.ndarray = np.full(len(self.grams.hashes), -1, np.int64)
         self.documents: list[tuple[str, str]] = []
 
-    def look_at(self, batch: Sequence[Document]) -> None:
+    def look_at(self, batch: Joined) -> None:
         """Note what is in these documents and was not found before."""
-        begins = np.cumsum([0, *(len(document.text) + 1 for document in batch)])
-        found = find_grams(SEPARATOR.join(document.text for document in batch), self.size, self.grams)
+        found = find_grams(batch.text, self.size, self.grams)
         places = np.searchsorted(self.grams.hashes, found.hashes)
         places, first = np.unique(places, return_index=True)
-        owner = np.searchsorted(begins, found.starts[first], side="right") - 1
+        owner = batch.owners(found.starts[first])
         new = self.where[places] < 0
         for place, document in zip(places[new].tolist(), owner[new].tolist(), strict=True):
             self.where[place] = len(self.documents)
-            self.documents.append((batch[document].id, batch[document].source))
+            self.documents.append((batch.documents[document].id, batch.documents[document].source))
 
 
 def _overlap(file: str, size: GramSize, search: _Search) -> FileOverlap:
@@ -128,16 +126,3 @@ def _size(words: int, characters: int) -> GramSize:
 def _words(text: str, characters: int) -> float:
     words, alone = count_units(text)
     return words + alone * LONGEST / characters
-
-
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    held = 0
-    for document in documents:
-        batch.append(document)
-        held += len(document.text)
-        if held >= BATCH_CHARACTERS:
-            yield batch
-            batch, held = [], 0
-    if batch:
-        yield batch
