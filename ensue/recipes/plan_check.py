@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -12,6 +13,9 @@ from ensue.model.presets import PRESETS
 from ensue.recipes.plan_memory import FP32, Layout, memory
 from ensue.recipes.run_config import RunConfig
 from ensue.train.parallel import Place
+
+CONTAINER = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
+"""A container's limit, and what is used of it, as the second and the first version of control groups tell them."""
 
 
 def check_fits(config: RunConfig, place: Place, device: torch.device) -> None:
@@ -43,13 +47,25 @@ def memory_there(device: torch.device) -> float | None:
     """Bytes for one process: the GPU's, or its part of what the system has available; None where that is unknown."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[1])
+    available = system_memory()
+    return None if available is None else available / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def system_memory(root: Path = Path("/")) -> float | None:
+    """Bytes that Linux can still give out, or the container that this runs in, whichever is less; None elsewhere."""
     try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            facts = dict(line.split(":", 1) for line in lines)
+        facts = dict(line.split(":", 1) for line in (root / "proc/meminfo").read_text(encoding="ascii").splitlines())
     except OSError:
         return None
-    available = float(facts["MemAvailable"].split()[0]) * 1024
-    return available / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    found = [float(facts["MemAvailable"].split()[0]) * 1024]
+    for limit, used in CONTAINER:
+        try:
+            most, now = ((root / "sys/fs/cgroup" / name).read_text(encoding="ascii") for name in (limit, used))
+        except OSError:
+            continue
+        if most.strip() != "max":
+            found.append(float(most) - float(now))
+    return min(found)
 
 
 def _smaller(config: RunConfig, place: Place, there: float) -> str | None:

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from ensue.model.gpt import GPT
 from ensue.model.presets import gpt2, modern, preset
 from ensue.recipes.papers import RECIPES
 from ensue.recipes.plan import PF_DAY, ask, make_plan
-from ensue.recipes.plan_check import certain, check_fits
+from ensue.recipes.plan_check import certain, check_fits, system_memory
 from ensue.recipes.plan_memory import Layout, Precision, memory, saved_per_token
 from ensue.recipes.run_config import with_changes
 from ensue.train.parallel import ParallelConfig, Place
@@ -202,3 +203,17 @@ def test_a_run_that_cannot_fit_is_told_what_would() -> None:
     with pytest.raises(ValueError, match=r"need 2,793\.7 GB of each process .* this machine has .* `ensue plan`"):
         check_fits(config, place, cpu)
     check_fits(replace(config, model=SMALL["gpt2"]), place, cpu)
+
+
+def test_a_container_has_less_than_its_machine(tmp_path: Path) -> None:
+    assert system_memory(tmp_path) is None
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:   4000 kB\n")
+    assert system_memory(tmp_path) == 4000 * 1024
+    groups = tmp_path / "sys" / "fs" / "cgroup"
+    groups.mkdir(parents=True)
+    (groups / "memory.current").write_text("1024000\n")
+    (groups / "memory.max").write_text("max\n")
+    assert system_memory(tmp_path) == 4000 * 1024
+    (groups / "memory.max").write_text("2048000\n")
+    assert system_memory(tmp_path) == 1024000
