@@ -14,8 +14,11 @@ from ensue.recipes.plan_memory import FP32, Layout, memory
 from ensue.recipes.run_config import RunConfig
 from ensue.train.parallel import Place
 
-CONTAINER = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
-"""A container's limit, and what is used of it, as the second and the first version of control groups tell them."""
+CONTAINER = (
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
+"""A container's limit, what is used of it and for what, as the second and the first version of control groups tell."""
 
 
 def check_fits(config: RunConfig, place: Place, device: torch.device) -> None:
@@ -58,13 +61,15 @@ def system_memory(root: Path = Path("/")) -> float | None:
     except OSError:
         return None
     found = [float(facts["MemAvailable"].split()[0]) * 1024]
-    for limit, used in CONTAINER:
+    for names in CONTAINER:
         try:
-            most, now = ((root / "sys/fs/cgroup" / name).read_text(encoding="ascii") for name in (limit, used))
+            limit, used, uses = ((root / "sys/fs/cgroup" / name).read_text(encoding="ascii") for name in names)
         except OSError:
             continue
-        if most.strip() != "max":
-            found.append(float(most) - float(now))
+        if limit.strip() != "max":
+            kinds = dict(line.split() for line in uses.splitlines())
+            cached = sum(float(kinds.get(kind, 0)) for kind in ("inactive_file", "active_file"))  # given up when asked
+            found.append(float(limit) - float(used) + cached)
     return min(found)
 
 

@@ -213,7 +213,8 @@ def test_a_container_has_less_than_its_machine(tmp_path: Path) -> None:
     groups = tmp_path / "sys" / "fs" / "cgroup"
     groups.mkdir(parents=True)
     (groups / "memory.current").write_text("1024000\n")
+    (groups / "memory.stat").write_text("anon 500000\ninactive_file 1000\nactive_file 24\n")
     (groups / "memory.max").write_text("max\n")
     assert system_memory(tmp_path) == 4000 * 1024
     (groups / "memory.max").write_text("2048000\n")
-    assert system_memory(tmp_path) == 1024000
+    assert system_memory(tmp_path) == 1024000 + 1024  # files read before are forgotten for it
