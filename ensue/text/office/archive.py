@@ -27,29 +27,23 @@ def open_archive(file: IO[bytes], limit: int, reason: str) -> Iterator[zipfile.Z
 
 def parse_xml(data: bytes) -> Any:
     """The root element; entities are not expanded and nothing is fetched. Raises Unreadable for what is not XML."""
-    lxml = _lxml()
-    parser = lxml.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    from lxml import etree
+
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
-        return lxml.fromstring(data, parser)
-    except lxml.XMLSyntaxError as error:
+        return etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
         raise Unreadable("the file is damaged", str(error)[:200]) from error
 
 
 def parse_page(data: bytes) -> Any:
     """The root element of an XHTML page, however badly formed; None if there is none."""
-    lxml = _lxml()
+    from lxml import etree
+
     try:
-        return lxml.fromstring(data, lxml.XMLParser(resolve_entities=False, no_network=True))
-    except lxml.XMLSyntaxError:
+        return etree.fromstring(data, etree.XMLParser(resolve_entities=False, no_network=True))
+    except etree.XMLSyntaxError:
         try:
-            return lxml.fromstring(data, lxml.HTMLParser(no_network=True))
-        except lxml.XMLSyntaxError:
+            return etree.fromstring(data, etree.HTMLParser(no_network=True))
+        except etree.XMLSyntaxError:
             return None
-
-
-def _lxml() -> Any:
-    try:
-        from lxml import etree
-    except ImportError as error:
-        raise ValueError("To read EPUB and DOCX files, type: pip install 'ensue[office]'") from error
-    return etree

@@ -9,45 +9,28 @@ from typing import IO, Any
 from ensue.text.office.files import OfficeText
 from ensue.text.streams import Unreadable
 
-_META = {"/Title": "title", "/Author": "author"}
+META_CHARACTERS = 200
 
 
 def read_pdf(file: IO[bytes]) -> OfficeText:
     """The pages' text with blank lines between them, in lines as they are printed.
 
-    Raises Unreadable for a PDF that needs a password and, when its text is read, for one that has none (pages that
-    were scanned) or that pypdf cannot follow.
+    Raises Unreadable for a PDF that needs a password and, when its text is read, for one that has none, since its
+    pages are pictures.
     """
-    try:
-        from pypdf import PdfReader
-        from pypdf.errors import PyPdfError
-    except ImportError as error:
-        raise ValueError("To read PDF files, type: pip install 'ensue[office]'") from error
+    from pypdf import PdfReader
+
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)
-    try:
-        reader = PdfReader(file)
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise Unreadable("the file is encrypted")
-        meta = _meta(reader)
-    except _errors(PyPdfError) as error:
-        raise Unreadable("the file is damaged", str(error)[:200]) from error
-    return OfficeText(_texts(reader, _errors(PyPdfError)), meta)
+    reader = PdfReader(file)
+    if reader.is_encrypted and not reader.decrypt(""):
+        raise Unreadable("the file is encrypted")
+    return OfficeText(_texts(reader), _meta(reader))
 
 
-def _errors(base: type[Exception]) -> tuple[type[Exception], ...]:
-    # Damage inside a PDF shows as almost any of these.
-    return (base, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, NotImplementedError)
-
-
-def _texts(reader: Any, errors: tuple[type[Exception], ...]) -> Iterator[str]:
+def _texts(reader: Any) -> Iterator[str]:
     some = False
-    for number in range(1, _page_count(reader, errors) + 1):
-        try:
-            text = reader.pages[number - 1].extract_text()
-        except errors as error:
-            if isinstance(error, Unreadable):
-                raise
-            raise Unreadable("the file is damaged", f"page {number}: {error}"[:200]) from error
+    for page in reader.pages:
+        text = page.extract_text()
         if text.strip():
             some = True
             yield _storable(text) + "\n\n"
@@ -55,20 +38,20 @@ def _texts(reader: Any, errors: tuple[type[Exception], ...]) -> Iterator[str]:
         raise Unreadable("no text in the PDF", "its pages are pictures, perhaps; it needs text recognition (OCR)")
 
 
-def _page_count(reader: Any, errors: tuple[type[Exception], ...]) -> int:
-    try:
-        return len(reader.pages)
-    except errors as error:
-        raise Unreadable("the file is damaged", str(error)[:200]) from error
-
-
 def _meta(reader: Any) -> dict[str, str]:
-    information = reader.metadata or {}
-    meta = {name: str(information[key])[:200] for key, name in _META.items() if information.get(key)}
-    created = getattr(information, "creation_date", None)
-    if created is not None:
-        meta["date"] = created.isoformat()
-    return {key: _storable(value) for key, value in meta.items()}
+    information = reader.metadata
+    if information is None:
+        return {}
+    try:
+        created = information.creation_date
+    except ValueError:  # a date in no known form costs the date alone
+        created = None
+    meta = {
+        "title": information.title,
+        "author": information.author,
+        "date": created.isoformat() if created is not None else "",
+    }
+    return {key: _storable(str(value))[:META_CHARACTERS] for key, value in meta.items() if value}
 
 
 def _storable(text: str) -> str:

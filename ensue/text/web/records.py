@@ -102,11 +102,14 @@ def _record(first_line: bytes, stream: ByteStream) -> tuple[Record | str, bytes]
 
 
 def _head(first_line: bytes, stream: ByteStream) -> bytes | None:
-    """The header lines after the first, to the blank one."""
+    """The header lines after the first, to the blank one; None if another record begins before that."""
     lines: list[bytes] = []
     length = 0
     while length < HEADER_BYTES:
         line = stream.line(LINE_BYTES)
+        if _START.match(line):
+            stream.put_back(line)
+            return None
         lines.append(line)
         length += len(line)
         if not line.strip():
