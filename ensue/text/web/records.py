@@ -92,6 +92,8 @@ def _record(first_line: bytes, stream: ByteStream) -> tuple[Record | str, bytes]
         return f"its headers cannot be read ({error})", b""
     except Exception as error:  # warcio's own class derives from Exception alone
         return f"its headers cannot be read ({error})", b""
+    if [name.lower() for name, _ in headers.headers].count("warc-type") != 1:
+        return "its headers say no kind, or those of two records are mixed", b""
     block = stream.read(min(length, BLOCK_BYTES + 1))
     there = len(block) + stream.skip(length - len(block))
     line = _next_full_line(stream)
