@@ -75,8 +75,11 @@ def evaluation_grams(against: tuple[str, ...], size: GramSize) -> EvaluationGram
 
     Raises FileNotFoundError or ValueError for a file that cannot be read, or none that holds a gram.
     """
-    parts = [found.hashes for file in evaluation_files(against) for _, found in grams_of_items(read_items(file), size)]
-    hashes = np.unique(np.concatenate([np.zeros(0, np.uint64), *parts]))
+    hashes = np.zeros(0, np.uint64)
+    for file in evaluation_files(against):
+        # Items often repeat one another (questions on one story), so that few of a file's grams are new.
+        found = [np.unique(found.hashes) for _, found in grams_of_items(read_items(file), size)]
+        hashes = np.unique(np.concatenate([hashes, *found]))
     _check_any(hashes, against, size)
     return EvaluationGrams(GramSet(hashes), _digest(hashes))
 
