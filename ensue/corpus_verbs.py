@@ -32,6 +32,8 @@ class Curate:
     """WebText's list of links: .jsonl, .csv or .parquet with url, score and date."""
     reference: tuple[Path, ...] = ()
     """Good text, for the quality classifier to tell from the rest."""
+    judged: tuple[str, ...] = ()
+    """Collections that the classifier judges; all unless said."""
     against: tuple[Path, ...] = ()
     """Evaluation files whose text must not be in the corpus."""
     prefer: tuple[str, ...] = ()
@@ -72,6 +74,7 @@ class Curate:
             languages=self.language,
             links=self.links,
             reference=self.reference,
+            judged=self.judged,
             against=self.against,
             prefer=self.prefer,
             personal=self.personal,

@@ -111,14 +111,14 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bytes(
         command = [sys.executable, str(script), str(texts), str(out), str(1 + attempt % 2)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
-            _, errors = process.communicate(timeout=chance.uniform(0.3, 0.6) + attempt * 0.04)
+            _, errors = process.communicate(timeout=chance.uniform(0.5, 1.0) + attempt * 0.15)
             assert process.returncode == 0, errors.decode()
             break
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
             kills += 1
-    assert kills >= 3
+    assert kills >= 2
     assert files_of(out) == expected
 
 
@@ -129,9 +129,9 @@ def test_workers_end_when_the_one_that_started_them_is_killed(
     script.write_text(CHILD)
     process = subprocess.Popen([sys.executable, str(script), str(made[0]), str(tmp_path / "corpus"), "2"])
     deadline = time.monotonic() + 20
-    while len(children := _children(process.pid)) < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert children
+    while len(children := _descendants(process.pid)) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)  # a resource tracker, a process to fork from, and two workers
+    assert len(children) >= 3
     process.kill()
     process.wait()
     while any(map(_runs, children)) and time.monotonic() < deadline:
@@ -175,9 +175,13 @@ def test_a_ray_cluster_of_two_nodes_makes_the_same_bytes(made: tuple[Path, dict[
     assert Store(tmp_path / "corpus").names("documents")
 
 
-def _children(pid: int) -> list[int]:
+def _descendants(pid: int) -> list[int]:
     path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in path.read_text().split()] if path.exists() else []
+    try:
+        children = [int(child) for child in path.read_text().split()]
+    except OSError:
+        return []
+    return [*children, *(below for child in children for below in _descendants(child))]
 
 
 def _runs(pid: int) -> bool:
