@@ -1,4 +1,4 @@
-"""What the filters drop of good prose and of raw pages, and how fast they are: python -m benchmarks.filter_rates DATA
+"""What the filters drop of good prose and of web pages, and how fast they are: python -m benchmarks.filter_rates DATA
 
 DATA holds books/, reference/brown.jsonl.gz, chinese/tang_poems_valid.jsonl.gz, web/ and langid/udhr.jsonl.gz. Speed is
 of one core.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import machine, print_table, write_results
-from benchmarks.quality_scoring import pieces, rows, web_texts
+from benchmarks.quality_scoring import pieces, rows, web_pages
 from ensue.text.curation.step import DocumentStep
 from ensue.text.document import Document
 from ensue.text.filters.c4 import C4Rules
@@ -29,7 +29,7 @@ STEPS: tuple[DocumentStep, ...] = (C4Rules(), GopherQuality(), GopherRepetition(
 
 
 def collections(data: Path) -> dict[str, list[Document]]:
-    """Good prose and verse, and pages as they are."""
+    """Good prose and verse, and web pages."""
     books = [path.read_text(encoding="utf-8") for path in sorted((data / "books").glob("*.txt"))]
     poems = [row["text"] for row in rows(data / "chinese/tang_poems_valid.jsonl.gz")]
     whole = [poem for poem in poems if "{" not in poem]
@@ -44,11 +44,19 @@ def collections(data: Path) -> dict[str, list[Document]]:
         "news articles, by hand": articles,
         "Tang poems, 40 a document": forties,
         "Tang poems, single": poems,
-        "web pages, all text": web_texts(data),
+        "web pages, main text": main_texts(data),
     }
     documents = {name: [Document.of(text, "") for text in texts] for name, texts in named.items()}
     declaration = [Document.of(row["text"], row["lang"], {"language": row["lang"]}) for row in udhr]
     return {**documents, "Declaration of Human Rights, 27 languages": declaration}
+
+
+def main_texts(data: Path) -> list[str]:
+    """What trafilatura takes for the main text of the English pages."""
+    from trafilatura import extract
+
+    texts = [extract(page, include_comments=False) for page in web_pages(data)]
+    return [text for text in texts if text]
 
 
 def measure(step: DocumentStep, documents: Sequence[Document]) -> dict[str, Any]:

@@ -38,14 +38,18 @@ def rows(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in file]
 
 
+def web_pages(data: Path) -> list[bytes]:
+    """The English pages' HTML."""
+    pages = [json.loads(line) for line in (data / "web" / "pages.jsonl").read_text(encoding="utf-8").splitlines()]
+    files = [data / "web" / page["file"] for page in pages if page["lang"] == "en"]
+    return [gzip.decompress(path.read_bytes()) for path in files + sorted((data / "web/articles").iterdir())]
+
+
 def web_texts(data: Path) -> list[str]:
     """All visible text of the English pages, menus and all."""
     from trafilatura import html2txt
 
-    pages = [json.loads(line) for line in (data / "web" / "pages.jsonl").read_text(encoding="utf-8").splitlines()]
-    files = [data / "web" / page["file"] for page in pages if page["lang"] == "en"]
-    texts = [html2txt(gzip.decompress(path.read_bytes())) for path in files + sorted((data / "web/articles").iterdir())]
-    return [text for text in texts if len(text) > 200]
+    return [text for text in map(html2txt, web_pages(data)) if len(text) > 200]
 
 
 def collection(name: str, texts: Sequence[str]) -> list[Document]:
