@@ -151,7 +151,7 @@ class Train:
     """
 
     text: Positional[tuple[Path, ...]] = ()
-    """Files or folders of text, or one folder made by `ensue prepare`."""
+    """Files or folders of text, or one folder made by `ensue prepare`, `ensue curate` or `ensue corpus mix`."""
     run: Path | None = None
     """Folder to write the run to; it must not exist."""
     recipe: Recipe = "auto"
@@ -290,7 +290,7 @@ class Generate:
 
 @dataclass(frozen=True)
 class Info:
-    """Size and shape of a model or a preset; without a name, the table of presets.
+    """Size and shape of a model or a preset, or what a mixture is made of; without a name, the table of presets.
 
     No weights are read.
 
@@ -299,7 +299,7 @@ class Info:
     """
 
     path: Positional[str | None] = None
-    """A run, a checkpoint, a Hugging Face folder, or a preset's name."""
+    """A run, a checkpoint, a Hugging Face folder, a preset's name, or a mixture."""
     json: bool = False
     """Print JSON for a program to read."""
 

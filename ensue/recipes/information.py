@@ -10,13 +10,13 @@ from ensue.generate.resolve import ORIGINAL_RELEASE, resolve
 from ensue.model.config import GPTConfig
 from ensue.model.presets import PRESETS
 from ensue.model.weights import load_config
-from ensue.recipes.mixture_file import is_mixture
-from ensue.recipes.mixtures import show_mixture
 
 
 def show_one(name: str, *, as_json: bool) -> str:
     """Shape, size and parts of the preset or the model called `name`; of a mixture, what it takes of each source."""
-    if is_mixture(Path(name)):
+    if (Path(name) / "mixture.json").is_file():
+        from ensue.recipes.mixtures import show_mixture
+
         return show_mixture(Path(name), as_json=as_json)
     config = _config_of(name)
     facts: dict[str, object] = {

@@ -134,6 +134,22 @@ def test_the_parts_that_a_corpus_is_cut_into_do_not_matter(tmp_path, tasks):
     assert outs[0] == outs[1]
 
 
+def test_nothing_of_the_stories_is_left_in_real_books(shared_data, tmp_path):
+    tasks = shared_data / "tasks" / "fairytaleqa_val.jsonl.gz"
+    names = ("the-green-fairy-book", "the-lilac-fairy-book", "japanese-fairy-tales", "peter-pan")
+    books = [(shared_data / "books" / f"{name}.txt").read_text("utf-8") for name in names]
+    step = Decontaminate((str(tasks),), most_pieces=1000)
+    verdicts, figures, out = run(step, [books], tmp_path)
+    pieces = [document for verdict in verdicts for document in verdict.documents]
+    assert figures["documents_to_cut"] == len([verdict for verdict in verdicts if verdict.reason]) >= 2
+    assert verdicts[3].documents[0].text == books[3]
+    assert not len(step.scan(pieces, 0)["hashes"])
+    cut = sum(len(book) for book in books) - sum(len(piece.text) for piece in pieces)
+    review = [json.loads(line) for line in (out / "review.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert 20_000 < cut < 200_000
+    assert {row["source"] for row in review} == {f"0:{place}" for place in range(4) if verdicts[place].reason}
+
+
 def test_evaluation_files_that_change_meanwhile_are_noticed(tmp_path, tasks):
     step = Decontaminate((tasks,))
     scan = step.scan([Document.of(SECRET, "a")], 0)
