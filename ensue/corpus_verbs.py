@@ -54,6 +54,8 @@ class Curate:
     """What all processes together may take on this machine."""
     address: str | None = None
     """Of the Ray cluster, or auto."""
+    weights: tuple[str, ...] = ()
+    """Mix the collections by NAME=WEIGHT each, whatever their sizes; see ensue corpus mix --help."""
     seed: int = 0
     """Of the quality filter's draws, and of what is held out."""
     dry_run: bool = False
@@ -62,7 +64,7 @@ class Curate:
     def start(self) -> None:
         from ensue.recipes.corpora.curating import run_curation, show_steps
         from ensue.recipes.corpora.recipes import Choices, steps_of
-        from ensue.recipes.corpora.tokens import folder_of, write_tokens
+        from ensue.recipes.corpora.tokens import check_weights, folder_of, write_tokens
         from ensue.recipes.display import Display
 
         display = Display()
@@ -70,6 +72,7 @@ class Curate:
             raise ValueError("say what to curate: ensue curate pages/ --out corpora/mine")
         if self.tokens:
             folder_of(self.out)
+            check_weights(self.weights, self.sources)
         choices = Choices(
             languages=self.language,
             links=self.links,
@@ -97,11 +100,19 @@ class Curate:
             tokens=self.tokens,
             display=display,
         )
+        data = Path(self.out)
         if self.tokens:
-            write_tokens(self.out, vocab=self.vocab, tokenizer=self.tokenizer, seed=self.seed, display=display)
+            data = write_tokens(
+                self.out,
+                vocab=self.vocab,
+                tokenizer=self.tokenizer,
+                weights=self.weights,
+                seed=self.seed,
+                display=display,
+            )
         display.say(f"report   {self.out}/report.html\na story  ensue corpus why ID --corpus {self.out}")
         if self.tokens:
-            display.say(f"next     ensue train {self.out} --run runs/mine --minutes 10")
+            display.say(f"next     ensue train {data} --run runs/mine --minutes 10")
 
 
 @dataclass(frozen=True)
@@ -190,6 +201,44 @@ class CorpusCompare:
 
 
 @dataclass(frozen=True)
+class CorpusCalibrate:
+    """Plant near-duplicates of known similarity in your own text, and measure which of them are found.
+
+    ensue corpus calibrate corpora/web --out calibrations/web --bands 20 --rows 5
+    """
+
+    text: Positional[Path]
+    """A corpus, prepared data, or a file or folder of text."""
+    out: Path | None = None
+    """Folder for calibration.json and calibration.png; it must not exist."""
+    sample: int = 1000
+    """How many documents get copies."""
+    bands: int = 14
+    """Bands of MinHashes; more of them find more, and compare more."""
+    rows: int = 8
+    """MinHashes in a band; more of them find less."""
+    size: int = 5
+    """Words, or characters in scripts without spaces, in a shingle."""
+    threshold: float = 0.8
+    """Jaccard similarity from which two documents are duplicates."""
+    seed: int = 0
+    """Of what is planted."""
+    json: bool = False
+    """Print JSON for a program to read."""
+
+    def start(self) -> None:
+        import json
+        from dataclasses import asdict
+
+        from ensue.recipes.corpora.calibration import calibrate_duplicates, describe_calibration
+        from ensue.text.duplicates.near import NearDuplicates
+
+        step = NearDuplicates(size=self.size, bands=self.bands, rows=self.rows, threshold=self.threshold)
+        found = calibrate_duplicates(self.text, step, self.out, sample=self.sample, seed=self.seed)
+        print(json.dumps(asdict(found)) if self.json else describe_calibration(found))
+
+
+@dataclass(frozen=True)
 class CorpusMix:
     """Mix prepared data by weights that do not depend on its size, without copying it.
 
@@ -230,6 +279,7 @@ class Corpus:
         Annotated[CorpusWhy, subcommand("why", prefix_name=False)]
         | Annotated[CorpusReport, subcommand("report", prefix_name=False)]
         | Annotated[CorpusCompare, subcommand("compare", prefix_name=False)]
+        | Annotated[CorpusCalibrate, subcommand("calibrate", prefix_name=False)]
         | Annotated[CorpusMix, subcommand("mix", prefix_name=False)]
     )
 

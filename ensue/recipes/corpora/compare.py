@@ -15,15 +15,13 @@ from ensue.core.run import RunFolder
 from ensue.core.seeds import seed_for
 from ensue.generate.score import loglikelihoods
 from ensue.model.presets import preset
+from ensue.recipes.corpora.calibration import documents_of
 from ensue.recipes.data import choose_vocabulary, prepare_documents, refuse_existing
 from ensue.recipes.display import Display
 from ensue.recipes.papers import RECIPES
 from ensue.recipes.training import RunResult, start_run
-from ensue.text.corpus import read_corpus
 from ensue.text.cutting import cut_point
 from ensue.text.document import Document
-from ensue.text.read import read_documents
-from ensue.text.skips import SkipReport
 from ensue.tokens.byte_level import train_byte_level
 from ensue.tokens.tokenizer import Tokenizer
 
@@ -89,7 +87,7 @@ def compare_corpora(
         results = []
         for name, corpus in (("first", first), ("second", second)):
             display.heading(f"{name}: {corpus}")
-            kept = (document for document in _documents(corpus) if _key(document) not in texts)
+            kept = (document for document in documents_of(corpus) if _key(document) not in texts)
             prepare_documents(
                 kept,
                 held,
@@ -132,18 +130,13 @@ def describe(comparison: Comparison, first: Path, second: Path) -> str:
     )
 
 
-def _documents(corpus: Path) -> Iterator[Document]:
-    folder = corpus / "documents"
-    return read_corpus(folder) if folder.is_dir() else read_documents([corpus], skipped=SkipReport())
-
-
 def _held_out(corpora: Sequence[Path], given: Path | None) -> list[Document]:
     """The given text, or about as much of each corpus, chosen by the hash of the text itself."""
     if given is not None:
-        return _enough(_documents(given), 4 * HELD_OUT_BYTES)
+        return _enough(documents_of(given), 4 * HELD_OUT_BYTES)
     chosen: dict[int, Document] = {}
     for corpus in corpora:
-        keys = sorted((_key(document), len(document.text.encode())) for document in _documents(corpus))
+        keys = sorted((_key(document), len(document.text.encode())) for document in documents_of(corpus))
         total = sum(size for _, size in keys)
         if len(keys) < 20:
             raise ValueError(f"{corpus} has only {len(keys)} documents; say what to score on: --held-out TEXT")
@@ -152,7 +145,7 @@ def _held_out(corpora: Sequence[Path], given: Path | None) -> list[Document]:
             if taken >= wanted:
                 break
             taken, last = taken + size, key
-        for document in _documents(corpus):
+        for document in documents_of(corpus):
             if _key(document) <= last and document.text.strip():
                 chosen.setdefault(_key(document), document)
     return [chosen[key] for key in sorted(chosen)]
@@ -186,7 +179,7 @@ def _key(document: Document) -> int:
 def _tokenizer(corpora: Sequence[Path], held: set[int], display: Display) -> Tokenizer:
     def texts(corpus: Path) -> Iterator[str]:
         taken = 0
-        for document in _documents(corpus):
+        for document in documents_of(corpus):
             if _key(document) not in held and taken < TOKENIZER_BYTES // 2:
                 taken += len(document.text.encode())
                 yield document.text
