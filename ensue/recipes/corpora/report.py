@@ -95,7 +95,8 @@ def _sankey(steps: Sequence[Mapping[str, Any]]) -> Any:
         "thickness": 14,
         "color": ["#3b6ea5"] * count + ["#b4584a"] * (len(labels) - count),
     }
-    link = {"source": sources, "target": targets, "value": values}
+    colors = ["rgba(180,88,74,0.35)" if target >= count else "rgba(59,110,165,0.3)" for target in targets]
+    link = {"source": sources, "target": targets, "value": values, "color": colors}
     figure = graph_objects.Figure(graph_objects.Sankey(node=node, link=link, arrangement="snap"))
     return figure.update_layout(height=max(320, 40 * (len(labels) - count) + 120), width=1000, **_LAYOUT)
 
@@ -109,13 +110,26 @@ _LAYOUT: dict[str, Any] = {
 
 
 def _histograms(found: Findings) -> Iterator[Any]:
-    yield _histogram("bytes of a document", found.lengths[0], found.lengths[1], names=("read", "came through pass 0"))
+    yield _histogram(
+        "bytes of a document",
+        found.lengths[0],
+        found.lengths[1],
+        names=("read", "came through pass 0"),
+        second_color="#5b9a72",
+    )
     interesting = {key: values for key, values in found.numbers.items() if len({*values[0], *values[1]}) > 2}
     for (step, fact), (kept, dropped) in list(interesting.items())[:MOST_HISTOGRAMS]:
         yield _histogram(f"{step}: {fact}", kept, dropped, names=("went on", "dropped"))
 
 
-def _histogram(title: str, first: Sequence[float], second: Sequence[float], *, names: tuple[str, str]) -> Any:
+def _histogram(
+    title: str,
+    first: Sequence[float],
+    second: Sequence[float],
+    *,
+    names: tuple[str, str],
+    second_color: str = "#b4584a",
+) -> Any:
     import numpy as np
     from plotly import graph_objects
 
@@ -125,7 +139,7 @@ def _histogram(title: str, first: Sequence[float], second: Sequence[float], *, n
     edges = np.histogram_bin_edges(scaled, bins=40) if len(values) else np.array([0.0, 1.0])
     shown = 10**edges if wide else edges
     figure = graph_objects.Figure()
-    for part, name, color in ((first, names[0], "#3b6ea5"), (second, names[1], "#b4584a")):
+    for part, name, color in ((first, names[0], "#3b6ea5"), (second, names[1], second_color)):
         data = np.log10(np.array(part, dtype=float)) if wide and len(part) else np.array(part, dtype=float)
         counts, _ = np.histogram(data, bins=edges)
         places = (shown[:-1] + shown[1:]) / 2
@@ -136,7 +150,7 @@ def _histogram(title: str, first: Sequence[float], second: Sequence[float], *, n
 
 def _as_html(figure: Any, *, first: bool) -> str:
     text: str = figure.to_html(
-        full_html=False, include_plotlyjs=first, config={"displaylogo": False, "responsive": True}
+        full_html=False, include_plotlyjs=first, config={"displayModeBar": False, "responsive": True}
     )
     return text
 
