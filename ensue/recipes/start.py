@@ -100,6 +100,11 @@ def start(
             sequences = config.batch.before(config.schedule.steps)
             shares = shares_of(data, sequences, config.model.context, config.seed)
             display.say(show_shares(shares, sequences * config.model.context))
+            if deadline is not None and any(len(share.weight.points) > 1 for share in shares):
+                display.say(
+                    f"weights follow these {config.schedule.steps:,} steps, and the clock may end the run before or "
+                    "after; with --steps it ends with them"
+                )
         result = start_run(run, config, display=display, deadline=deadline)
     report(result, run_path, display)
 
