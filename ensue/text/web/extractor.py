@@ -31,11 +31,11 @@ class Extractor:
         self._child: subprocess.Popen[bytes] | None = None
         self._line: Connection | None = None
 
-    def extract(self, html: str, *, url: str, fetched: str, comments: bool, tables: bool) -> Answer:
+    def extract(self, html: str, *, url: str, fetched: str, comments: bool, tables: bool, enough: int) -> Answer:
         """The main text, or why there is none: one of TOO_LONG, TOO_MUCH, CRASHED."""
         line = self._started()
         try:
-            line.send((self._seconds, html, url, fetched, comments, tables))
+            line.send((self._seconds, html, url, fetched, comments, tables, enough))
             answer: Answer = line.recv()
         except (EOFError, OSError):
             return self._reason_of_death()
@@ -81,13 +81,13 @@ def _serve(line: Connection) -> None:
     main_text("<html><body><p>What is loaded for the first page is not to count as its time.</p></body></html>")
     while True:
         try:
-            seconds, html, url, fetched, comments, tables = line.recv()
+            seconds, html, url, fetched, comments, tables, enough = line.recv()
         except EOFError:
             return
         signal.setitimer(signal.ITIMER_PROF, seconds)
         answer: Answer
         try:
-            answer = main_text(html, url=url, fetched=fetched, comments=comments, tables=tables)
+            answer = main_text(html, url=url, fetched=fetched, comments=comments, tables=tables, enough=enough)
         except MemoryError:
             answer = TOO_MUCH
         except Exception:  # a library met what it did not expect in this page; the next one is another matter

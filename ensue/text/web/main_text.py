@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 META_CHARACTERS = 200
@@ -22,13 +23,16 @@ class MainText:
     meta: dict[str, str]
 
 
-def main_text(html: str, *, url: str = "", fetched: str = "", comments: bool = False, tables: bool = True) -> MainText:
-    """What trafilatura takes for the main text, with its default settings but for the two.
+def main_text(
+    html: str, *, url: str = "", fetched: str = "", comments: bool = False, tables: bool = True, enough: int = 0
+) -> MainText:
+    """What trafilatura takes for the main text, with its default settings but for these.
 
     url       the page's address, if it is known
     fetched   when it was read (ISO 8601): the page cannot have been published later
     comments  keep what readers have written below the text
     tables    keep tables
+    enough    a first pass without trafilatura's fallbacks is left at that where it finds so many characters; 0 for none
     """
     import trafilatura
     from trafilatura.utils import load_html
@@ -37,8 +41,11 @@ def main_text(html: str, *, url: str = "", fetched: str = "", comments: bool = F
     if tree is None:
         return MainText("", {})
     meta = {name: value for name, value in _meta(tree, url, fetched).items() if value}
-    text = trafilatura.extract(html, url=url or None, include_comments=comments, include_tables=tables)
-    return MainText(text or "", meta)
+    extract = partial(trafilatura.extract, html, url=url or None, include_comments=comments, include_tables=tables)
+    text = (extract(fast=True) or "") if enough else ""
+    if len(text) < max(enough, 1):
+        text = extract() or ""
+    return MainText(text, meta)
 
 
 def _meta(tree: Any, url: str, fetched: str) -> dict[str, str]:

@@ -118,10 +118,23 @@ def test_real_pages(shared_data: Path, judge: Judge) -> None:
 
 
 def test_the_child_says_what_the_function_says(judge: Judge) -> None:
-    slow = main_text(PAGE, url="http://example.org/", fetched="2017-01-01")
+    slow = main_text(PAGE, url="http://example.org/", fetched="2017-01-01", enough=500)
     [fast] = judge(html(PAGE, url="http://example.org/", date="2017-01-01")).documents
     assert fast.text == slow.text
     assert {key: fast.meta[key] for key in slow.meta} == slow.meta
+
+
+def test_a_first_pass_that_finds_too_little_is_not_the_last(shared_data: Path) -> None:
+    with open(shared_data / "web" / "pages.jsonl", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file][:40]
+    differing = 0
+    for row in rows:
+        page, _ = decode_page(gzip.decompress((shared_data / "web" / row["file"]).read_bytes()))  # type: ignore[misc]
+        full, quick = main_text(page).text, main_text(page, enough=1).text
+        for enough in (1, 500, 10**9):
+            assert main_text(page, enough=enough).text == (quick if len(quick) >= enough else full)
+        differing += quick != full
+    assert 0 < differing < len(rows) / 2
 
 
 def test_the_same_in_every_process() -> None:
@@ -163,7 +176,7 @@ def test_the_limit_holds_within_c_code() -> None:
 
 def test_a_child_that_dies_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     extractor = Extractor(30)
-    settings = {"url": "", "fetched": "", "comments": False, "tables": True}
+    settings = {"url": "", "fetched": "", "comments": False, "tables": True, "enough": 500}
     assert not isinstance(extractor.extract(PAGE, **settings), str)  # type: ignore[arg-type]
     child = extractor._child
     assert child is not None
@@ -184,8 +197,8 @@ def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
         "import ensue.text.web.extractor as e; from multiprocessing import Pipe; import threading;"
         "e.MEMORY_BYTES = 600 << 20; ours, theirs = Pipe();"
         "e.main_text = lambda html, **_: bytearray(1 << 30) if html == 'large' else html;"
-        "threading.Thread(target=lambda: (ours.send((30, 'large', '', '', False, True)), print(ours.recv()),"
-        "ours.send((30, 'small', '', '', False, True)), print(ours.recv()), ours.close())).start(); e._serve(theirs)"
+        "threading.Thread(target=lambda: (ours.send((30, 'large', '', '', False, True, 0)), print(ours.recv()),"
+        "ours.send((30, 'small', '', '', False, True, 0)), print(ours.recv()), ours.close())).start(); e._serve(theirs)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.split("\n")[:2] == [extracting.TOO_MUCH, "small"]

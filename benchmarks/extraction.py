@@ -1,0 +1,200 @@
+"""Main text of web pages beside other extractors: python -m benchmarks.extraction ../shared/data/web
+
+FOLDER holds pages.jsonl, whose rows name pages and segments that a good extraction keeps (`expect`) and drops
+(`reject`), as in trafilatura's own evaluation, and articles.jsonl.gz, whose rows hold whole articles written down by
+hand. resiliparse and readability-lxml are measured where they are installed. Every extractor gets the same decoded
+HTML, one page after another on one core, by turns.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import interleaved, machine, median, print_table, spread, write_results
+from ensue.text.document import Document
+from ensue.text.encodings import decode_page
+from ensue.text.web.extract import Extract
+
+Extractor = Callable[[str], str]
+ROUNDS = 2
+WORDS = 4
+SHARES = (0.5, 0.8)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A page, with the segments it was judged by or the article that is on it."""
+
+    html: str
+    expect: tuple[str, ...] = ()
+    reject: tuple[str, ...] = ()
+    article: str = ""
+
+
+def read_pages(folder: Path) -> list[Judged]:
+    rows = (folder / "pages.jsonl").read_text(encoding="utf-8").splitlines()
+    with gzip.open(folder / "articles.jsonl.gz", "rt", encoding="utf-8") as file:
+        rows += file.readlines()
+    return [
+        Judged(
+            _html(folder / row["file"]),
+            tuple(row.get("expect") or ()),
+            tuple(row.get("reject") or ()),
+            row.get("article_body") or "",
+        )
+        for row in map(json.loads, rows)
+    ]
+
+
+def _html(path: Path) -> str:
+    decoded = decode_page(gzip.decompress(path.read_bytes()))
+    assert decoded is not None, path
+    return decoded[0]
+
+
+def by_segments(pages: list[Judged], texts: list[str]) -> dict[str, float]:
+    """Precision, recall and F of judged segments over all pages; one is found where it stands verbatim."""
+    kept = wrong = missed = 0
+    for page, text in zip(pages, texts, strict=True):
+        found = sum(segment in text for segment in page.expect)
+        kept, missed = kept + found, missed + len(page.expect) - found
+        wrong += sum(segment in text for segment in page.reject)
+    return _scores(kept / max(kept + wrong, 1), kept / max(kept + missed, 1))
+
+
+def by_shingles(pages: list[Judged], texts: list[str]) -> dict[str, float]:
+    """Mean precision and mean recall of 4-word shingles over the pages whose article is known, and the F of the two."""
+    precisions, recalls = [], []
+    for page, text in zip(pages, texts, strict=True):
+        if not page.article:
+            continue
+        truth, said = Counter(_shingles(page.article)), Counter(_shingles(text))
+        both = (truth & said).total()
+        precisions.append(both / max(said.total(), 1))
+        recalls.append(both / max(truth.total(), 1))
+    return _scores(sum(precisions) / len(precisions), sum(recalls) / len(recalls))
+
+
+def _shingles(text: str) -> Iterator[tuple[str, ...]]:
+    words = re.findall(r"\w+", text)
+    return (tuple(words[start : start + WORDS]) for start in range(max(len(words) - WORDS + 1, 1)))
+
+
+def _scores(precision: float, recall: float) -> dict[str, float]:
+    f = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return {"precision": round(precision, 3), "recall": round(recall, 3), "f": round(f, 3)}
+
+
+def extractors() -> dict[str, Extractor]:
+    import trafilatura
+
+    def ensue(step: Extract) -> Extractor:
+        judge = step.prepare()
+
+        def extract(html: str) -> str:
+            documents = judge(Document("", html, "", {"type": "text/html"})).documents
+            return documents[0].text if documents else ""
+
+        return extract
+
+    full = partial(trafilatura.extract, include_comments=False)
+    found: dict[str, Extractor] = {
+        "ensue Extract (and title, date, language)": ensue(Extract()),
+        "ensue Extract, enough=0": ensue(Extract(enough=0)),
+        "trafilatura, without comments": full,
+        "trafilatura, default": trafilatura.extract,
+        "trafilatura, fast, without comments": partial(trafilatura.extract, include_comments=False, fast=True),
+    }
+    if _installed("resiliparse"):
+        from resiliparse.extract.html2text import extract_plain_text
+
+        main = partial(extract_plain_text, main_content=True, alt_texts=False, links=False)
+        found["resiliparse, main content"] = main
+        for share in SHARES:
+            found[f"first pass: resiliparse, if it keeps {share:.0%} of the page's text; else trafilatura"] = partial(
+                _in_two,
+                main,
+                full,
+                lambda text, html, share=share: len(text) >= share * len(extract_plain_text(html, main_content=False)),
+            )
+    if _installed("readability-lxml"):
+        from lxml import html as lxml_html
+        from readability import Document as Readable
+
+        found["readability-lxml"] = lambda html: lxml_html.fromstring(Readable(html).summary()).text_content()
+    return found
+
+
+def _in_two(first: Extractor, second: Extractor, suffices: Callable[[str, str], bool], html: str) -> str:
+    text = first(html)
+    return text if suffices(text, html) else second(html)
+
+
+def _installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def run(extractor: Extractor, pages: list[Judged]) -> list[str]:
+    texts = []
+    for page in pages:
+        try:
+            texts.append(extractor(page.html) or "")
+        except Exception:  # a contender that fails on a page has found nothing there
+            texts.append("")
+    return texts
+
+
+def main(folder: Path) -> None:
+    logging.disable(logging.CRITICAL)
+    pages = read_pages(folder)
+    contenders = extractors()
+    texts = {name: run(extractor, pages) for name, extractor in contenders.items()}
+    seconds = interleaved(
+        {name: partial(run, extractor, pages) for name, extractor in contenders.items()}, rounds=ROUNDS
+    )
+    results: dict[str, Any] = {}
+    for name in contenders:
+        results[name] = {
+            "segments": by_segments(pages, texts[name]),
+            "shingles": by_shingles(pages, texts[name]),
+            "pages_per_second": round(len(pages) / median(seconds[name]), 1),
+            "spread_s": spread(seconds[name]),
+            "without_text": sum(not text.strip() for text in texts[name]),
+        }
+    packages = [name for name in ("trafilatura", "resiliparse", "readability-lxml") if _installed(name)]
+    write_results(
+        "extraction",
+        {
+            "load_average": round(os.getloadavg()[0], 2),
+            "machine": machine(*packages, "lxml"),
+            "pages": len(pages),
+            "with_segments": sum(bool(page.expect or page.reject) for page in pages),
+            "with_article": sum(bool(page.article) for page in pages),
+            "megabytes_of_html": round(sum(len(page.html.encode()) for page in pages) / 1e6, 1),
+            "extractors": results,
+        },
+    )
+    rows: list[list[Any]] = [["extractor", "P", "R", "F (segments)", "P", "R", "F (shingles)", "pages/s"]]
+    for name, result in results.items():
+        rows.append([name, *result["segments"].values(), *result["shingles"].values(), result["pages_per_second"]])
+    print_table(rows)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
