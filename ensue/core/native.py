@@ -13,12 +13,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+LARGE_BLOCKS = "large_blocks.cpp"
+"""torch's memory for large tensors, on any Linux: a library of its own, built against torch's headers."""
 
 SOURCES = ("activation.cpp", "attention.cpp", "cross_entropy.cpp", "norm.cpp", "rotary.cpp")
 HEADERS = ("product.h", "vector.h")
@@ -80,42 +84,76 @@ def load_kernels() -> Kernels:
     missing = [flag for flag in NEEDED if flag not in _processor_flags()]
     if missing:
         raise Unavailable(f"this processor lacks {', '.join(missing)}")
-    compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++", "c++")), None)
+    compiler = _compiler()
     with as_file(files("ensue.core") / "kernels") as sources:
         path = _cache_folder() / f"kernels-{_fingerprint(sources)}.so"
         if not path.exists():
             if compiler is None:
                 raise Unavailable("no C++ compiler was found; install g++ or clang++")
-            _build(sources, compiler, path)
+            # torch has loaded its own libgomp by this name, so that both share one pool of threads.
+            _build(sources, compiler, path, names=SOURCES, flags=FLAGS, link=("-fopenmp",))
     try:
         return Kernels(path)
     except OSError as error:
         raise Unavailable(f"{path} cannot be loaded ({error})") from error
 
 
-def _build(sources: Path, compiler: str, path: Path) -> None:
+def load_large_blocks(smallest: int) -> bool:
+    """Build if need be, load, and have torch's CPU tensors of `smallest` bytes or more come from `large_blocks.cpp`.
+
+    Says whether there is address space for them. Raises Unavailable with the reason why it cannot be built.
+    """
+    if os.environ.get("ENSUE_KERNELS") == "off":
+        raise Unavailable("ENSUE_KERNELS is off")
+    torch_folder = Path(torch.__file__).parent
+    flags = ("-O2", "-std=c++20", "-fPIC", f"-I{torch_folder / 'include'}")
+    with as_file(files("ensue.core") / "kernels") as sources:
+        code = (sources / LARGE_BLOCKS).read_bytes()
+        digest = hashlib.sha256(" ".join((torch.__version__, *flags)).encode() + code).hexdigest()[:16]
+        path = _cache_folder() / f"large-blocks-{digest}.so"
+        if not path.exists():
+            compiler = _compiler()
+            if compiler is None:
+                raise Unavailable("no C++ compiler was found; install g++ or clang++")
+            _build(
+                sources, compiler, path, names=(LARGE_BLOCKS,), flags=flags, link=(f"-L{torch_folder / 'lib'}", "-lc10")
+            )
+    try:
+        function = ctypes.CDLL(str(path)).take_large_blocks
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be loaded ({error})") from error
+    function.restype = ctypes.c_bool
+    return bool(function(ctypes.c_long(smallest)))
+
+
+def _compiler() -> str | None:
+    return os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++", "c++")), None)
+
+
+def _build(
+    sources: Path, compiler: str, path: Path, *, names: Sequence[str], flags: Sequence[str], link: Sequence[str]
+) -> None:
     """Compile every source at once, link, and put the library in its place whole."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            objects = {name: Path(folder, name).with_suffix(".o") for name in SOURCES}
+            objects = {name: Path(folder, name).with_suffix(".o") for name in names}
             running = [
                 subprocess.Popen(
-                    [compiler, *FLAGS, "-c", str(sources / name), "-o", str(objects[name])],
+                    [compiler, *flags, "-c", str(sources / name), "-o", str(objects[name])],
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
                     text=True,
                 )
-                for name in SOURCES
+                for name in names
             ]
             said = [process.communicate()[1] for process in running]
-            for process, name, words in zip(running, SOURCES, said, strict=True):
+            for process, name, words in zip(running, names, said, strict=True):
                 if process.returncode:
                     raise Unavailable(f"{compiler} could not build {name}: {words.strip()[:500]}")
-            library = Path(folder, "kernels.so")
-            # torch has loaded its own libgomp by this name, so that both share one pool of threads.
-            link = [compiler, "-shared", "-fopenmp", *map(str, objects.values()), "-o", str(library)]
-            linked = subprocess.run(link, capture_output=True, text=True)
+            library = Path(folder, "library.so")
+            command = [compiler, "-shared", *map(str, objects.values()), *link, "-o", str(library)]
+            linked = subprocess.run(command, capture_output=True, text=True)
             if linked.returncode:
                 raise Unavailable(f"{compiler} could not link the kernels: {linked.stderr.strip()[:500]}")
             os.replace(library, path)

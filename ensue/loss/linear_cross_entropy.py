@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ensue.core.gradients import give_gradient
 from ensue.core.native import usable_kernels
 from ensue.loss.fused_cross_entropy import fused_cross_entropy
 
@@ -83,14 +84,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
                         weight_gradient.addmm_(gradient.t(), states)
                     else:
                         weight_gradient += (gradient.t() @ states).to(weight.dtype)
-        ctx.save_for_backward(hidden_gradient, weight_gradient)
+        ctx.save_for_backward(hidden_gradient, weight_gradient, weight)
         return total
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        hidden_gradient, weight_gradient = ctx.saved_tensors
+        hidden_gradient, weight_gradient, weight = ctx.saved_tensors
         scale = outer[0]
         for gradient in (hidden_gradient, weight_gradient):
             if gradient is not None:
                 gradient.mul_(scale.to(gradient.dtype))
+        if weight_gradient is not None:
+            weight_gradient = give_gradient(weight, weight_gradient)
         return hidden_gradient, weight_gradient, None, None

@@ -25,9 +25,9 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.config = config
-        self.token_embedding = nn.Embedding(config.vocab, config.width)
+        self.token_embedding = _table(config.vocab, config.width)
         learned = config.positions == "learned"
-        self.position_embedding = nn.Embedding(config.context, config.width) if learned else None
+        self.position_embedding = _table(config.context, config.width) if learned else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
         self.final_norm = make_norm(config, config.width) if config.norm_place == "pre" else None
         self.head = None if config.tied else nn.Linear(config.width, config.vocab, bias=False)
@@ -130,3 +130,10 @@ class GPT(nn.Module):
             )
         positions = torch.arange(new, device=tokens.device)[None] if cache is None else cache.begin(new)
         return positions, held
+
+
+def _table(rows: int, width: int) -> nn.Embedding:
+    """An embedding, made without memory where that is asked for: one that fills itself would then load torch's
+    compiler."""
+    values = torch.empty(rows, width)
+    return nn.Embedding(rows, width, _weight=values if values.is_meta else values.normal_())

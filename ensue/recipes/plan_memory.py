@@ -9,10 +9,11 @@ Legend: W width, M hidden width of the MLP, H heads, T context, V vocabulary, L 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from ensue.loss.fused_cross_entropy import ROOM_BYTES, SLICE
+from ensue.loss.fused_cross_entropy import SLICE, chunk_rows
 from ensue.loss.linear_cross_entropy import CHUNK_BYTES, FEWEST_ROWS
 from ensue.model.config import GPTConfig
 
@@ -215,10 +216,13 @@ def _head(model: GPTConfig, tokens: float, precision: Precision, device: Device)
     if precision == "fp32":  # one buffer of logits, in place
         rows = min(tokens, max(FEWEST_ROWS, CHUNK_BYTES // (FP32 * model.vocab)))
         return float(2 * FP32 * tokens * model.width + FP32 * rows * model.vocab)
-    if device == "cpu":  # bf16 logits in place; the matrix in bf16, and one slice of its gradient
-        rows = min(tokens, max(FEWEST_ROWS, ROOM_BYTES // (2 * model.vocab)))
-        slice_of_gradient = min(SLICE, model.vocab) * model.width
-        return float(2 * 2 * tokens * model.width + 2 * rows * model.vocab + 2 * (matrix + slice_of_gradient))
+    if (
+        device == "cpu"
+    ):  # bf16 logits in place; one slice of the matrix; the states' gradient in bf16 and as an fp32 sum
+        rows = chunk_rows(math.ceil(tokens), model.vocab)
+        slice_of_matrix = min(SLICE, model.vocab) * model.width
+        chunk = 2 * rows * model.vocab + (2 + FP32) * rows * model.width
+        return float(2 * 2 * tokens * model.width + chunk + 2 * slice_of_matrix)
     # Logits in bf16 and fp32 and their gradient; the matrix in bf16, one chunk's gradient of it in bf16 and fp32.
     rows = min(tokens, max(FEWEST_ROWS, CHUNK_BYTES // (FP32 * model.vocab)))
     return float(2 * FP32 * tokens * model.width + (2 + FP32 + 2) * rows * model.vocab + (2 + 2 + FP32) * matrix)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ensue.core.device import autocast
+from ensue.core.gradients import gradients_given_at_once
 from ensue.core.seeds import seed_for
 from ensue.loss.types import Objective
 from ensue.train.optimizer import Optimizer
@@ -97,7 +98,8 @@ class Engine:
             torch.manual_seed(seed_for(self.seed, "dropout", index, place * readers + reader))
             with autocast(self.device, self.precision):
                 loss = replica.loss(batch, last=place == len(batches) - 1)
-            loss.total.backward()  # type: ignore[no-untyped-call]
+            with gradients_given_at_once(isinstance(replica, Alone)):
+                loss.total.backward()  # type: ignore[no-untyped-call]
             for name, value in {"loss": loss.total, **loss.named}.items():
                 sums[name] = sums.get(name, 0.0) + value.detach().double()
         totals = replica.total([float(value) for value in sums.values()])

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ensue.core.memory import lasting_zeros
 from ensue.train.parallel_tensors import is_cut, piece_like, whole
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -55,7 +56,7 @@ class Muon(torch.optim.Optimizer):
         for parameter in parameters:
             state = self.state[parameter]
             if "momentum" not in state:
-                state["momentum"] = torch.zeros_like(parameter)
+                state["momentum"] = lasting_zeros(parameter)
             state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
             directions.append(parameter.grad.lerp(state["momentum"], group["momentum"]))
         rows, columns = parameters[0].shape

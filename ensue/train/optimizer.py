@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ensue.train.adamw import AdamW
 from ensue.train.muon import Muon
 from ensue.train.parallel_tensors import mesh_of, piece_like
 
@@ -35,7 +36,7 @@ class OptimizerConfig:
 
 
 class Optimizer:
-    """One or two torch optimizers over all of a model's parameters, addressed by parameter name when saved."""
+    """One or two optimizers over all of a model's parameters, addressed by parameter name when saved."""
 
     def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
         named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
@@ -45,7 +46,7 @@ class Optimizer:
         matrices = [pair for pair in named if config.kind == "muon" and _is_block_matrix(*pair)]
         taken = {name for name, _ in matrices}
         rest = [pair for pair in named if pair[0] not in taken]
-        self.parts: list[torch.optim.Optimizer] = []
+        self.parts: list[AdamW | Muon] = []
         if rest:
             self.parts.append(_adamw(rest, config))
         if matrices:
@@ -98,7 +99,7 @@ class Optimizer:
             for parameter in group["params"]
         }
 
-    def _find(self, name: str) -> tuple[torch.optim.Optimizer, Any]:
+    def _find(self, name: str) -> tuple[AdamW | Muon, Any]:
         for part in self.parts:
             for group in part.param_groups:
                 for parameter in group["params"]:
@@ -111,24 +112,22 @@ def _is_block_matrix(name: str, parameter: Tensor) -> bool:
     return parameter.dim() == 2 and name.startswith("blocks.")
 
 
-def _adamw(named: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig) -> torch.optim.Optimizer:
+def _adamw(named: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig) -> AdamW:
     # One kernel updates a group, and takes no tensors that are cut over different meshes.
     groups: dict[tuple[bool, Any], list[nn.Parameter]] = {}
     for _, parameter in named:
         groups.setdefault((parameter.dim() < 2, mesh_of(parameter)), []).append(parameter)
-    return torch.optim.AdamW(
+    return AdamW(
         [
-            {"params": parameters, "weight_decay": 0.0 if spared else config.weight_decay}
+            {"params": parameters, "lr": config.lr, "weight_decay": 0.0 if spared else config.weight_decay}
             for (spared, _), parameters in sorted(groups.items(), key=lambda group: group[0][0])
         ],
-        lr=config.lr,
         betas=(config.beta1, config.beta2),
-        eps=config.epsilon,
-        fused=True,
+        epsilon=config.epsilon,
     )
 
 
-def _muon(named: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig) -> torch.optim.Optimizer:
+def _muon(named: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig) -> Muon:
     parameters = [parameter for _, parameter in named]
     dtype = torch.bfloat16 if config.muon_precision == "bf16" else torch.float32
     return Muon(
