@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ensue.core import native
+from ensue.loss.fused_cross_entropy import chunk_rows
 from ensue.loss.linear_cross_entropy import linear_cross_entropy, plain_cross_entropy
 from ensue.loss.next_token import NextToken
 from ensue.model import presets
@@ -195,6 +196,37 @@ def test_cross_entropy(rows, columns, weighted):
     if columns > 1 and weights.any():
         for name, a, b in zip(("hidden", "weight"), ours, exact, strict=True):
             assert_near(a.grad, b.grad, name, 4 * ROUNDING)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(40, 300), (33, 64), (7, 1)])
+def test_cross_entropy_in_slices_of_the_matrix_and_chunks_of_rows(monkeypatch, rows, columns):
+    monkeypatch.setattr("ensue.loss.fused_cross_entropy.SLICE", 64)
+    monkeypatch.setattr("ensue.loss.fused_cross_entropy.ROOM_BYTES", 1)
+    monkeypatch.setattr("ensue.loss.fused_cross_entropy.FEWEST_ROWS", 16)
+    hidden, weight = values(rows, 32), values(columns, 32, seed=1).float() * 0.3
+    targets = torch.randint(columns, (rows,), generator=torch.Generator().manual_seed(2))
+    exact = leaves(hidden, weight, dtype=torch.float64)
+    wanted = plain_cross_entropy(*exact, targets, torch.ones(rows).double())
+    wanted.backward()
+    ours = [*leaves(hidden, dtype=torch.bfloat16), *leaves(weight, dtype=torch.float32)]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = linear_cross_entropy(*ours, targets, torch.ones(rows))
+    found.backward()
+    assert abs(found.item() - wanted.item()) / rows < 0.03
+    if columns > 1:
+        for name, a, b in zip(("hidden", "weight"), ours, exact, strict=True):
+            assert_near(a.grad, b.grad, name, 4 * ROUNDING)
+
+
+@pytest.mark.parametrize("count", [1, 500, 512, 513, 2048, 5000])
+@pytest.mark.parametrize("columns", [1, 4096, 50257])
+def test_chunks_are_as_few_as_the_room_allows_and_alike(count, columns):
+    rows = chunk_rows(count, columns)
+    chunks = -(-count // rows)
+    most = max(512, (52 << 20) // (2 * columns))
+    assert rows <= most
+    assert chunks == -(-count // most)
+    assert count - (chunks - 1) * rows > rows - chunks, "the last is not thin"
 
 
 @pytest.mark.parametrize("name", ["gpt", "gpt2", "gpt3", "modern"])
