@@ -36,6 +36,9 @@ TRIAL_STEPS = 4
 FEWEST_TOKENS = 2048
 """Tokens a step at least: below it the products are too thin for the machine."""
 
+STEPS = 3000
+"""About as many as there shall be at least: twice as many of half the size learn more from equally many tokens."""
+
 WARM_START = 30
 """Passes over the bigram counts: the loss there has settled by then (docs/demo.md)."""
 
@@ -184,8 +187,8 @@ def _context(data: Data, minutes: float) -> int:
 
 
 def _batch(tokens: float, context: int) -> int:
-    """Sequences a step: small enough for a thousand steps where there are few tokens, at most 131,072 tokens."""
-    size = int(2 ** round(math.log2(min(131_072, max(FEWEST_TOKENS, tokens / 1000)))))
+    """Sequences a step: small enough for some thousand steps where there are few tokens, at most 131,072 tokens."""
+    size = int(2 ** round(math.log2(min(131_072, max(FEWEST_TOKENS, tokens / STEPS)))))
     return max(1, size // context)
 
 
