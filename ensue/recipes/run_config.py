@@ -40,6 +40,12 @@ OF_THE_SURROUNDINGS = frozenset(
 """Fields of a run that change no weight beyond rounding: what it tells and keeps, where its data lies, and how many
 processes share the work."""
 
+NOT_SET_BY_NAME = {
+    "data": "the text, or the folder of prepared data, comes first, as in `ensue train TEXT --run RUN`",
+    "reasons": "it tells why the recipe chose what it chose",
+}
+"""Fields that are only told, and what to know of each."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
@@ -92,6 +98,8 @@ def with_changes(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
     known = _paths(config)
     for name, text in changes.items():
         name = name.replace("-", "_")
+        if name in NOT_SET_BY_NAME:
+            raise ValueError(f"--{name} cannot be set: {NOT_SET_BY_NAME[name]}.")
         matches = [name] if name in known else [path for path in known if path.split(".")[-1] == name]
         if not matches:
             raise ValueError(

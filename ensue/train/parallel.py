@@ -119,14 +119,27 @@ def restarted() -> bool:
 
 @contextmanager
 def together(*, on_gpu: bool) -> Iterator[None]:
-    """Meet the other processes that torchrun started, each with its own GPU if they train on those, until the end."""
+    """Meet the other processes that torchrun started, each with its own GPU if they train on those, until the end.
+
+    Raises ValueError where this machine has fewer GPUs than processes.
+    """
     if on_gpu:
+        check_gpus(int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count())
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE)
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def check_gpus(processes: int, gpus: int) -> None:
+    """Raise ValueError where not each of the processes on this machine has a GPU of its own."""
+    if processes > gpus:
+        raise ValueError(
+            f"torchrun started {processes} processes on this machine, and {gpus} is the number of GPUs it sees; "
+            f"type --nproc-per-node {gpus}, or CUDA_VISIBLE_DEVICES= before the command to train on the CPU."
+        )
 
 
 def make_mesh(place: Place, device: torch.device) -> DeviceMesh:

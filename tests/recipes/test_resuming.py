@@ -14,14 +14,10 @@ import pytest
 
 from ensue.cli import main
 from ensue.core.run import RunFolder
-from ensue.model.presets import modern
 from ensue.recipes.data import Data
 from ensue.recipes.display import Display
-from ensue.recipes.papers import train_modern
-from ensue.recipes.resuming import config_at
-from ensue.recipes.training import start_run
-from ensue.tokens.stream import BatchRamp
-from ensue.train.schedule import Schedule
+from ensue.recipes.resuming import config_at, config_to_continue, schedule_to_continue
+from ensue.train.checkpoint import read_progress
 
 Ensue = Callable[..., tuple[int, str]]
 SMALL = ["--recipe", "gpt2", "--batch.start", "2", "--batch.end", "2", "--evaluate_every", "0", "--save_every", "3"]
@@ -93,6 +89,14 @@ def test_what_no_run_can_change_is_refused_even_with_the_flag(field: str, run: P
     known = field != "--vocab_size=9"
     assert ("cannot go on with another one" in said) == known
     assert ("no option" in said) == (not known)
+
+
+@pytest.mark.parametrize("field", ["data", "reasons"])
+def test_what_is_only_told_cannot_be_set(field: str, run: Path, data: Data, tmp_path: Path, ensue: Ensue) -> None:
+    for command in (["--resume", run], [data.path, "--run", tmp_path / "new", "--steps", 2]):
+        code, said = ensue("train", *command, f"--{field}", "x")
+        assert (code, f"--{field} cannot be set: " in said) == (2, True), said
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_no_weight_depends_on_is_accepted(run: Path, ensue: Ensue) -> None:
@@ -176,31 +180,16 @@ def test_other_data_and_a_kill_before_the_next_checkpoint(
     assert (code, "the training text is not what the run was trained with" in said) == (2, True), said
 
 
-def test_a_run_by_the_minute_goes_on_past_the_steps_that_were_planned(data: Data, tmp_path: Path, ensue: Ensue) -> None:
-    """Its schedule is fitted to the time, and the config says what was expected at first."""
-    shape = modern(layers=1, width=8, heads=1, context=16, vocab=data.tokenizer.vocab_size)
-    config = replace(
-        train_modern(shape, 1000, 40),
-        data=str(data.path),
-        batch=BatchRamp(1, 1),
-        schedule=Schedule("trapezoid", warmup=2, steps=40),
-        evaluate_every=0,
-        sample_every=0,
-        keep_checkpoints=0,
-        save_every=20,
-    )
-    run = RunFolder.create(tmp_path / "run")
-    with run.locked():
-        start_run(run, config, display=Display(quiet=True), deadline=time.monotonic() + 1.5)
-    last = int((run.path / "final").resolve().name)
-    assert last > 60, "it was fitted"
-    shutil.rmtree(run.checkpoint_path(last))
-    (run.path / "final").unlink()
-    newest = int(run.checkpoints()[-1].name)
-    assert newest > 40
-    code, said = ensue("train", "--resume", run.path)
-    assert code == 0, said
-    assert f"from step {newest} of " in said.replace(",", "")
+def test_a_run_by_the_minute_goes_on_past_the_steps_that_were_planned(run: Path) -> None:
+    """Its schedule is fitted to the time, and the config says what was expected at first: here, 6 steps."""
+    folder, quiet = RunFolder(run), Display(quiet=True)
+    planned = read_progress(folder.checkpoint_path(6))
+    progress = replace(planned, step=9, schedule=planned.schedule.refitted(5, 12))
+    config, _ = config_to_continue(folder, progress, changes={}, texts=(), allowed=False, display=quiet)
+    assert config.schedule.steps == 6
+    assert schedule_to_continue(progress, config, quiet) == progress.schedule
+    with pytest.raises(ValueError, match="the run is at step 9 already"):
+        config_to_continue(folder, progress, changes={"schedule.steps": "7"}, texts=(), allowed=True, display=quiet)
 
 
 def test_fewer_steps_than_there_are(run: Path, ensue: Ensue) -> None:

@@ -10,7 +10,7 @@ from ensue.loss.shared_targets import SharedTargets
 from ensue.model.gpt import GPT
 from ensue.model.presets import gpt2
 from ensue.tokens.batch import Batch
-from ensue.train.parallel import ParallelConfig, Place
+from ensue.train.parallel import ParallelConfig, Place, check_gpus
 from ensue.train.parallel_layers import from_cut_order, to_cut_order
 
 SIZES = st.integers(1, 6)
@@ -86,3 +86,9 @@ def test_shared_targets_are_each_scored_once(parts: int) -> None:
     assert sum(loss.count for loss in losses) == 9
     whole = NextToken().loss(model, batch).total
     assert float(sum(loss.total.detach() for loss in losses)) == pytest.approx(float(whole.detach()), rel=1e-12)
+
+
+def test_each_process_has_a_gpu_of_its_own() -> None:
+    check_gpus(2, 2)
+    with pytest.raises(ValueError, match=r"1 is the number of GPUs it sees; type --nproc-per-node 1, or CUDA_VISIBLE_DEVICES= before"):
+        check_gpus(4, 1)
