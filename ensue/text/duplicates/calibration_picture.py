@@ -10,7 +10,7 @@ from ensue.text.duplicates.calibrate import Calibration
 
 
 def draw_calibration(calibration: Calibration, target: Path) -> None:
-    """Recall against Jaccard similarity as a PNG: each bin with its 95% interval (Wilson's), the curve, the threshold."""
+    """Recall against Jaccard similarity as a PNG: each bin with Wilson's 95% interval, the curve and the threshold."""
     import matplotlib
 
     matplotlib.use("Agg")
