@@ -27,9 +27,10 @@ stream, and of a norm's or a softmax's statistics. Master weights stay fp32 in e
 GATHERED_BLOCKS = 3
 """Whole blocks at once under sharding: the one that computes, the next one, and the buffer the next one arrives in."""
 
-ALLOCATOR = {"cuda": 0.06, "cpu": 0.18}
-"""Share of what is held that the allocator holds beside it, in pieces too small to be used again. On a CPU: glibc's,
-measured by `benchmarks/plan.py`. On a GPU: an allowance for the caching allocator's blocks, not measured."""
+ALLOCATOR = {"cuda": 0.06, "cpu": 0.05}
+"""Share of what is held that the allocator holds beside it, in pieces too small to be used again. On a CPU: that of
+`core/kernels/large_blocks.cpp`, measured by `benchmarks/plan.py`; without a C++ compiler glibc holds 0.18. On a GPU: an
+allowance for the caching allocator's blocks, not measured."""
 
 FRAMEWORK = {"cuda": 2.0e9, "cpu": 0.4e9}
 """On a GPU: CUDA's context, the libraries' workspaces and NCCL's channels, an allowance; on a CPU: the interpreter and
