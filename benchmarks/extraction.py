@@ -164,10 +164,12 @@ def main(folder: Path) -> None:
     logging.disable(logging.CRITICAL)
     pages = read_pages(folder)
     contenders = extractors()
-    texts = {name: run(extractor, pages) for name, extractor in contenders.items()}
-    seconds = interleaved(
-        {name: partial(run, extractor, pages) for name, extractor in contenders.items()}, rounds=ROUNDS
-    )
+    texts: dict[str, list[str]] = {}
+
+    def work(name: str) -> None:
+        texts[name] = run(contenders[name], pages)
+
+    seconds = interleaved({name: partial(work, name) for name in contenders}, rounds=ROUNDS)
     results: dict[str, Any] = {}
     for name in contenders:
         results[name] = {

@@ -76,9 +76,10 @@ def decode_page(data: bytes, *, declared: str = "") -> tuple[str, str] | None:
     # Servers say Latin 1 by default; a page that speaks for itself knows better.
     for label in sorted(labels, key=lambda label: family_of(label) in ((), ("cp1252",))):
         for codec in family_of(label):
-            if _is_plausible(visible, codec) and (text := _with_few_errors(data, codec)) is not None:
+            text = _mostly_utf_8(data) if codec == "utf-8" else _with_few_errors(data, codec)
+            if text is not None and _is_plausible(visible, codec):
                 return text, codec
-    if (text := _with_few_errors(data, "utf-8")) is not None:
+    if (text := _mostly_utf_8(data)) is not None:
         return text, "utf-8"
     looks = _looks_like(visible)
     return (data.decode(looks, "replace"), looks) if looks else None
@@ -88,7 +89,7 @@ def encoding_of_text(head: bytes) -> str | None:
     """The encoding that the beginning of a text file without a byte order mark is in, or None if it cannot be told."""
     if _JAPANESE_ESCAPE.search(head) and head.isascii():
         return "iso2022_jp"
-    if _is_utf_8_but_for_its_end(head) or _with_few_errors(head, "utf-8") is not None:
+    if _is_utf_8_but_for_its_end(head) or _mostly_utf_8(head) is not None:
         return "utf-8"
     return _looks_like(head[:SAMPLE_BYTES])
 
@@ -132,6 +133,14 @@ def _with_few_errors(data: bytes, codec: str) -> str | None:
     text = data.decode(codec, "replace")
     outside = len(data) - len(data.decode("ascii", "ignore"))
     return text if (text.count("\ufffd") - 1) * 200 <= outside else None
+
+
+def _mostly_utf_8(data: bytes) -> str | None:
+    """The text, if ten sequences that are UTF-8 stand against each byte that is not: by chance hardly any would be."""
+    text = data.decode("utf-8", "replace")
+    wrong = text.count("\ufffd")
+    outside = len(text) - len(text.encode("ascii", "ignore"))
+    return text if wrong * 11 <= outside else None
 
 
 def _is_plausible(visible: bytes, codec: str) -> bool:
