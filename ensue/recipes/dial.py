@@ -33,6 +33,9 @@ UNKNOWN_LENGTH = 1_000_000
 
 TRIAL_TOKENS = 2048
 TRIAL_STEPS = 4
+TRIAL_SECONDS = 0.5
+"""A trial is at least as many steps and as long: a few steps alone fit into a moment of other work on the machine."""
+
 FEWEST_TOKENS = 2048
 """Tokens a step at least: below it the products are too thin for the machine."""
 
@@ -150,7 +153,10 @@ def _try_sizes(data: Data, recipe: str, *, context: int, seconds: float, changes
 
 
 def tokens_per_second(config: RunConfig) -> float:
-    """Training speed of this model here: the median of a few whole steps on random tokens, after one to warm up."""
+    """Training speed of this model here: the fastest of some whole steps on random tokens, after one to warm up.
+
+    The fastest, since other work only makes steps slower, and a run whose size was chosen in such a moment keeps it.
+    """
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     model = GPT.build(config.model, 0).to(device)
@@ -158,8 +164,8 @@ def tokens_per_second(config: RunConfig) -> float:
     rows = max(1, min(TRIAL_TOKENS // config.model.context, rows_that_fit(config.model)))
     tokens = torch.randint(config.model.vocab, (rows, config.model.context), device=device)
     batch = Batch(tokens, tokens, torch.ones(tokens.shape, device=device))
-    readings = []
-    for _ in range(TRIAL_STEPS):
+    readings: list[float] = []
+    while len(readings) < TRIAL_STEPS or sum(readings) < TRIAL_SECONDS:
         start = time.perf_counter()
         optimizer.zero_grad()
         with autocast(device, precision):
@@ -167,7 +173,7 @@ def tokens_per_second(config: RunConfig) -> float:
         total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         readings.append(time.perf_counter() - start)
-    return tokens.numel() / float(sorted(readings[1:])[(TRIAL_STEPS - 1) // 2])
+    return tokens.numel() / min(readings[1:])
 
 
 def products_per_second() -> float:
