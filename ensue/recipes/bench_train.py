@@ -118,6 +118,7 @@ def bench_train(
     seconds, rate = statistics.median(readings), statistics.median(rates)
     tokens = rows * model_config.context
     flops = _flops(model_config, tokens)
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiler writes of itself between our lines
     parts = _parts(engine, seconds=seconds, flops=flops, rate=rate, index=steps + 2)
     total = sum(flops.values())
     return Speed(
@@ -162,6 +163,9 @@ def show_speed(speed: Speed, display: Display) -> None:
         left -= fall
     table.add_row("reached", "", "", f"{speed.reached:.1%}", Bar(1.0, 0.0, left, width=40))
     display.show(table)
+    display.say(
+        "other: norms, activations, sums, embeddings, clipping, and what Python takes between them", style="dim"
+    )
 
 
 def speed_as_json(speed: Speed) -> str:
