@@ -1,4 +1,4 @@
-"""The gpt3 recipe as a datatrove pipeline, for `benchmarks.curation`: PY curation_peer.py WARC OUT TOKENIZER REFERENCE
+"""The gpt3 recipe as a datatrove pipeline, for `benchmarks.curation`: PY curation_peer.py WARC OUT TOKENIZER GOOD A
 
 It runs under a Python of its own, since datatrove asks for other versions of some libraries. Extraction, language
 identification (py3langid), a quality filter (scikit-learn's HashingVectorizer and LogisticRegression, trained on the
@@ -49,15 +49,15 @@ class Quality(BaseFilter):
 
     name = "quality"
 
-    def __init__(self, reference: str, sample: str) -> None:
+    def __init__(self, reference: str, sample: str, alpha: float) -> None:
         super().__init__()
-        self.reference, self.sample = reference, sample
+        self.reference, self.sample, self.alpha = reference, sample, alpha
 
     def filter(self, doc: object) -> bool:
         if not hasattr(self, "model"):
             self.train()
         score = self.model.predict_proba(self.vectorizer.transform([doc.text]))[0, 1]
-        return bool(self.random.pareto(9) > 1 - score)
+        return bool(self.random.pareto(self.alpha) > 1 - score)
 
     def train(self) -> None:
         from sklearn.feature_extraction.text import HashingVectorizer
@@ -72,7 +72,7 @@ class Quality(BaseFilter):
 
 
 def main() -> None:
-    warc, out, tokenizer, reference = sys.argv[1:]
+    warc, out, tokenizer, reference, alpha = sys.argv[1:]
     begun = time.perf_counter()
     stages: dict[str, float] = {}
 
@@ -102,7 +102,7 @@ def main() -> None:
         "quality and signatures",
         [
             JsonlReader(f"{out}/extracted"),
-            Quality(reference, f"{out}/extracted"),
+            Quality(reference, f"{out}/extracted", float(alpha)),
             JsonlWriter(f"{out}/filtered", **writer),
             MinhashDedupSignature(output_folder=f"{out}/signatures", config=config, language="eng"),
         ],

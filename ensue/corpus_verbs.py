@@ -34,6 +34,8 @@ class Curate:
     """Good text, for the quality classifier to tell from the rest."""
     judged: tuple[str, ...] = ()
     """Collections that the classifier judges; all unless said."""
+    alpha: float = 9.0
+    """Of the draw by which it keeps what it scores low; GPT-3's is 9, and less keeps more."""
     against: tuple[Path, ...] = ()
     """Evaluation files whose text must not be in the corpus."""
     prefer: tuple[str, ...] = ()
@@ -78,6 +80,7 @@ class Curate:
             links=self.links,
             reference=self.reference,
             judged=self.judged,
+            alpha=self.alpha,
             against=self.against,
             prefer=self.prefer,
             personal=self.personal,

@@ -249,7 +249,7 @@ def _train_tokenizer(
                 bar.advance(len(document.text.encode()))
                 yield document.text
 
-        return train_byte_level(texts(), vocab_size=size)
+        return train_byte_level(texts(), vocab_size=size, or_fewer=choice.size is None)
 
 
 def refuse_existing(out: Path) -> None:

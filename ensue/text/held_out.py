@@ -121,5 +121,6 @@ def _split_tail(document: Document, fraction: float) -> Iterator[tuple[Part, Doc
     if not kept.strip() or not tail.strip():
         yield "train", document
         return
-    yield "train", Document.of(kept, document.source, document.meta)
-    yield "held_out", Document.of(tail, document.source, {**document.meta, "held_out": "tail"})
+    # Both parts go by the id of the whole, which is what its story in a corpus is told under.
+    yield "train", Document(document.id, kept, document.source, document.meta)
+    yield "held_out", Document(document.id, tail, document.source, {**document.meta, "held_out": "tail"})

@@ -119,6 +119,7 @@ def train_byte_level(
     texts: Iterator[str],
     *,
     vocab_size: int,
+    or_fewer: bool = False,
     max_bytes: int = 32 << 20,
     on_document: Callable[[int, int], None] = lambda documents, text_bytes: None,
 ) -> ByteLevelTokenizer:
@@ -126,7 +127,7 @@ def train_byte_level(
 
     Of more than `max_bytes` of UTF-8 text (an eighth of it for Chinese and the like, see `_cost`) an even sample is
     used, the same on every run. `on_document` is called with the documents and bytes read so far. Raises ValueError for
-    a size that is too small, or larger than the text supports, saying the largest that it does.
+    a size that is too small, or, unless `or_fewer`, larger than the text supports, saying the largest that it does.
     """
     smallest = BYTES + 1
     if vocab_size < smallest:
@@ -144,7 +145,7 @@ def train_byte_level(
     backend.train_from_iterator(sample, trainer)
     learnt = json.loads(backend.to_str())["model"]
     vocabulary = {**learnt["vocab"], END_OF_TEXT: len(learnt["vocab"])}
-    if len(vocabulary) < vocab_size:
+    if len(vocabulary) < vocab_size and not or_fewer:
         raise ValueError(
             f"This text supports a vocabulary of at most {len(vocabulary)}, not {vocab_size}: no other pair of tokens "
             f"occurs twice. Ask for {len(vocabulary)} or fewer, or give more text."

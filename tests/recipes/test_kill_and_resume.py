@@ -28,9 +28,9 @@ from pathlib import Path
 import torch._dynamo  # once here, and not in each of the processes below
 import ensue.core.tensor_file as tensor_file
 from ensue.cli import main
-from ensue.tokens.stream import PackedStream
+from ensue.tokens.stream import SequenceStream
 
-batches, write_past_cache = PackedStream.batches, tensor_file.write_past_cache
+batches, write_past_cache = SequenceStream.batches, tensor_file.write_past_cache
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -60,9 +60,9 @@ for where, *arguments in json.loads(sys.argv[1]):
     if child == 0:
         run = Path(arguments[arguments.index("--run") + 1])
         if where == "step":
-            PackedStream.batches = killed_within_step_8
+            SequenceStream.batches = killed_within_step_8
         elif where == "stop":
-            PackedStream.batches = stopped_within_step_8
+            SequenceStream.batches = stopped_within_step_8
         else:
             tensor_file.write_past_cache = killed_while_saving_step_10
         code = main(arguments)

@@ -199,3 +199,9 @@ def test_incomplete_vocabularies_are_refused():
         ByteLevelTokenizer({symbol: number for symbol, number in whole.items() if len(symbol) == 1}, [])
     with pytest.raises(ValueError, match="do not fit"):
         ByteLevelTokenizer(whole, [("a", "b")])
+
+
+def test_a_vocabulary_of_what_the_text_supports() -> None:
+    with pytest.raises(ValueError, match="at most 257"):
+        train_byte_level(iter(["abc"]), vocab_size=300)
+    assert train_byte_level(iter(["abc"]), vocab_size=300, or_fewer=True).vocab_size == 257

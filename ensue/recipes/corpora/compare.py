@@ -190,7 +190,7 @@ def _tokenizer(corpora: Sequence[Path], held: set[int], display: Display) -> Tok
         raise ValueError(f"{empty} has no text but what is held out; compare larger corpora, or give --held-out TEXT.")
     vocab = choose_vocabulary(min(sizes), 4096)
     display.say(f"a common tokenizer of {vocab:,} tokens, from both corpora alike")
-    return train_byte_level((text for corpus in corpora for text in texts(corpus)), vocab_size=vocab)
+    return train_byte_level((text for corpus in corpora for text in texts(corpus)), vocab_size=vocab, or_fewer=True)
 
 
 def _train(folder: Path, tokens: int, seed: int, model: str, display: Display) -> RunResult:

@@ -33,6 +33,7 @@ class Choices:
     links      WebText's list of links: (url, score, date)
     reference  good text for the quality classifier to tell from the rest
     judged     collections that the classifier judges; () for all
+    alpha      of the classifier's Pareto draw; less keeps more
     against    evaluation files whose text must not be in the corpus
     prefer     collections whose copy of a duplicate is kept, first to last
     personal   mask mail addresses, phone numbers and keys
@@ -43,6 +44,7 @@ class Choices:
     links: Path | None = None
     reference: tuple[Path, ...] = ()
     judged: tuple[str, ...] = ()
+    alpha: float = 9.0
     against: tuple[Path, ...] = ()
     prefer: tuple[str, ...] = ()
     personal: bool = False
@@ -140,7 +142,7 @@ def _quality(choices: Choices) -> list[Step]:
     if not choices.reference:
         return []
     reference = tuple(map(str, choices.reference))
-    return [QualityFilter(reference=reference, seed=choices.seed, only=choices.judged)]
+    return [QualityFilter(reference=reference, alpha=choices.alpha, seed=choices.seed, only=choices.judged)]
 
 
 def _decontaminate(choices: Choices) -> list[Step]:

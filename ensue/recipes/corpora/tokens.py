@@ -75,7 +75,8 @@ def write_tokens(
     if chosen is None:
         size = vocab or choose_vocabulary(summary.bytes, LARGEST)
         display.say(f"a tokenizer of {size:,} tokens, from all collections")
-        chosen = train_byte_level((document.text for document in read_corpus(folder / DOCUMENTS)), vocab_size=size)
+        texts = (document.text for document in read_corpus(folder / DOCUMENTS))
+        chosen = train_byte_level(texts, vocab_size=size, or_fewer=vocab is None)
     parts = []
     for weight in weights:
         name, _, value = weight.partition("=")
