@@ -90,5 +90,7 @@ def test_shared_targets_are_each_scored_once(parts: int) -> None:
 
 def test_each_process_has_a_gpu_of_its_own() -> None:
     check_gpus(2, 2)
-    with pytest.raises(ValueError, match=r"1 is the number of GPUs it sees; type --nproc-per-node 1, or CUDA_VISIBLE_DEVICES= before"):
+    with pytest.raises(
+        ValueError, match=r"1 is the number of GPUs it sees; type --nproc-per-node 1, or CUDA_VISIBLE_DEVICES= before"
+    ):
         check_gpus(4, 1)
