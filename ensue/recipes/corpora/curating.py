@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from ensue.text.curation.step import Step
 from ensue.text.curation.store import Store
 
 EngineName = Literal["local", "ray"]
+LEAST_MEMORY = 1 << 30
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -45,11 +47,22 @@ def run_curation(
         display.say(f"{out} is finished; its token shards are next")
         return summary
     memory = parse_memory(max_memory)
+    if engine == "local" and memory < LEAST_MEMORY:
+        raise ValueError(f"--max-memory {max_memory} is less than one worker and its libraries need; give 1G or more.")
     chosen = choose_engine(engine, workers=workers, memory=memory, address=address)
     if isinstance(chosen, LocalEngine):
         display.say(f"{chosen.workers} worker processes, at most {max_memory} of memory together")
-    with _Bars(display) as bars:
-        summary = curate(collections, steps, out, engine=chosen, memory=memory, on_progress=bars.show, say=display.say)
+    try:
+        with _Bars(display) as bars:
+            summary = curate(
+                collections, steps, out, engine=chosen, memory=memory, on_progress=bars.show, say=display.say
+            )
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OSError(
+            error.errno, f"{error.strerror}; what is finished stays in {out}, and the same command goes on from there"
+        ) from error
     write_report(Store(out))
     show_summary(summary, display)
     return summary

@@ -38,7 +38,7 @@ from ensue.text.skips import SkipReport
 PLAN, SUMMARY, TIMES = "plan.json", "corpus.json", "times.json"
 UNITS = f"{WORK}/units.json"
 FORMAT = 1
-SMALLEST_DECISION = 64 << 20
+SMALLEST_DECISION = 448 << 20
 
 
 class Engine(Protocol):

@@ -152,6 +152,7 @@ def test_token_shards_that_are_missing_are_added(corpus: Path, material: Path) -
         (("MATERIAL", "--out", "OUT", "--recipe", "gpt3"), "--reference"),
         (("MATERIAL", "--out", "OUT", "--recipe", "webtext"), "--links"),
         (("MATERIAL", "--out", "OUT", "--max-memory", "plenty"), "--max-memory 2G"),
+        (("MATERIAL", "--out", "OUT", "--max-memory", "300M"), "give 1G or more"),
         (("MATERIAL", "--out", "OUT", "--weights", "web=1"), "there is no collection 'web'"),
         (("MATERIAL", "--out", "OUT", "--outt", "x"), "there is no option --outt; did you mean '--out'?"),
         (("--out", "OUT"), "say what to curate"),
