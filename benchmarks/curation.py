@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +39,26 @@ class Options:
     reference: Positional[Path]
     peer: Path | None = None
     """A Python with datatrove; without one only Ensue is measured."""
+    copies: int = 1
+    """Take each page so often, with a paragraph of its own in each copy, to see what fixed costs come to."""
     rounds: int = 3
     workers: int = 1
     save: bool = True
 
 
-def write_warc(pages: list[Path], target: Path) -> None:
-    """The pages as one compressed WARC file."""
+def write_warc(pages: list[Path], copies: int, target: Path) -> None:
+    """The pages, so many copies of each, as one compressed WARC file."""
     from warcio.statusandheaders import StatusAndHeaders
     from warcio.warcwriter import WARCWriter
 
     with target.open("wb") as file:
         writer = WARCWriter(file, gzip=True)
-        for page in pages:
+        for copy, page in product(range(copies), pages):
             headers = StatusAndHeaders("200 OK", [("Content-Type", "text/html")], protocol="HTTP/1.1")
-            payload = io.BytesIO(gzip.decompress(page.read_bytes()))
-            url = f"http://pages.example/{page.parent.name}/{page.name}"
+            html = gzip.decompress(page.read_bytes())
+            own = f"<p>Copy {copy} of {page.name} says so in a paragraph.</p></body>".encode()
+            payload = io.BytesIO(html.replace(b"</body>", own, 1) if copies > 1 else html)
+            url = f"http://pages.example/{page.parent.name}/{copy}/{page.name}"
             writer.write_record(writer.create_warc_record(url, "response", payload=payload, http_headers=headers))
 
 
@@ -105,7 +110,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         (work / "warc").mkdir()
-        write_warc(pages, work / "warc" / "pages.warc.gz")
+        write_warc(pages, options.copies, work / "warc" / "pages.warc.gz")
         write_reference(options.reference, work / "reference.jsonl")
         write_tokenizer(work / "reference.jsonl", work / "tokenizer")
         for turn in range(options.rounds):
@@ -118,19 +123,19 @@ def main() -> None:
     seconds = {name: median([one["seconds"] for one in found]) for name, found in readings.items() if found}
     extraction = median([one["steps"]["extract"] / one["seconds"] for one in readings["ensue"]])
     rows: list[tuple[Any, ...]] = [("", "seconds", "pages/s")]
-    rows += [(name, f"{value:.1f}", f"{len(pages) / value:.1f}") for name, value in seconds.items()]
+    rows += [(name, f"{value:.1f}", f"{len(pages) * options.copies / value:.1f}") for name, value in seconds.items()]
     print_table(rows)
     print(f"extraction is {100 * extraction:.0f}% of Ensue's time")
     if options.save:
         results = {
             "machine": machine("torch", "trafilatura", "numba", "scikit-learn"),
-            "pages": len(pages),
+            "pages": len(pages) * options.copies,
             "workers": options.workers,
             "seconds": seconds,
             "extraction_share": extraction,
             "readings": readings,
         }
-        print(f"written to {write_results('curation', results)}")
+        print(f"written to {write_results('curation' if options.copies == 1 else 'curation_copies', results)}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from tiktoken import Encoding
 
 from benchmarks.measure import interleaved, machine, median, print_table, spread, write_results
 from ensue.text.document import Document
@@ -24,7 +25,9 @@ from ensue.tokens.shards import Shard, write_shard
 from ensue.tokens.stream import BatchRamp, PackedStream
 
 VOCAB_SIZE = 8192
-PACKAGES = ("tokenizers", "fastokens", "numpy", "pyarrow", "torch")
+CORES = len(os.sched_getaffinity(0))
+GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+PACKAGES = ("tokenizers", "fastokens", "tiktoken", "numpy", "pyarrow", "torch")
 MEGABYTES = 8
 PEAK = """
 import sys
@@ -62,6 +65,9 @@ def measure_encoding(
     expected = [encoding.ids for encoding in reference.encode_batch_fast(texts, add_special_tokens=False)]
     assert all(ids.tolist() == row for ids, row in zip(tokenizer.encode_batch(texts), expected, strict=True))
 
+    tiktoken = as_tiktoken(tokenizer)
+    assert tiktoken.encode_ordinary_batch(texts) == [list(row) for row in expected]
+
     def first_use() -> None:
         ByteLevelTokenizer(tokenizer._vocabulary, tokenizer._merges).encode_batch(texts)
 
@@ -69,6 +75,7 @@ def measure_encoding(
         "ensue encode_batch": lambda: tokenizer.encode_batch(texts),
         "ensue encode_batch, first use (with its check)": first_use,
         "ensue write_shard (to disk, checksums)": lambda: write_shard(documents, folder, tokenizer=tokenizer),
+        "tiktoken encode_ordinary_batch": lambda: tiktoken.encode_ordinary_batch(texts, num_threads=CORES),
         "tokenizers encode_batch": lambda: reference.encode_batch(texts, add_special_tokens=False),
         "tokenizers encode_batch_fast": lambda: reference.encode_batch_fast(texts, add_special_tokens=False),
     }
@@ -84,6 +91,12 @@ def measure_encoding(
 
     seconds = interleaved({name: with_cpu_time(name) for name in contenders}, rounds=3)
     return seconds, cpu_seconds
+
+
+def as_tiktoken(tokenizer: ByteLevelTokenizer) -> Encoding:
+    """The same vocabulary and merges in tiktoken."""
+    ranks = {tokenizer.token_bytes(number): number for number in range(tokenizer.vocab_size) if number != tokenizer.end}
+    return Encoding("same", pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens={})
 
 
 def measure_batches(shard: Shard) -> dict[str, list[float]]:
