@@ -11,7 +11,7 @@ from tyro.conf import Positional, subcommand
 
 @dataclass(frozen=True)
 class Curate:
-    """Turn raw material into a corpus: extracted, filtered, de-duplicated, and every document's fate written down.
+    """Turn raw pages and files into a corpus, with every document's fate written down.
 
     Reads web archives (WARC, WET), HTML, EPUB, DOCX, PDF, .txt .md .jsonl .parquet, from this disk or a URL that fsspec
     knows (s3://...). Give the same command again after it was stopped, and it goes on.
@@ -270,7 +270,7 @@ class CorpusMix:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Ask a curated corpus: why a document is or is not in it, what the steps did, which of two teaches more; or mix.
+    """Ask a corpus why a document is in it or not; report, calibrate, compare and mix.
 
     Each action shows its options: ensue corpus why --help
 
