@@ -116,6 +116,7 @@ def finished(sources: Mapping[str, Sequence[str]], steps: Sequence[Step], out: s
     if not store.exists(SUMMARY):
         return None
     _check(store, _plan(sources, steps))
+    store.remove(WORK)  # as below
     return read_summary(store)
 
 
@@ -175,6 +176,7 @@ def _begin(
     """Record plan and input of a new corpus; of one that was begun, refuse another plan, and give the input as it was
     found then. Files that have gone since are skipped when they are read."""
     if store.exists(SUMMARY):
+        store.remove(WORK)  # which a process that was killed at the very end may have left
         raise ValueError(f"{store.place} is a finished corpus; choose a new name for --out, or remove it first.")
     if not store.exists(PLAN):
         if set(store.names("")) - {WORK, SKIPPED}:

@@ -111,14 +111,18 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bytes(
         command = [sys.executable, str(script), str(texts), str(out), str(1 + attempt % 2)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
-            _, errors = process.communicate(timeout=chance.uniform(0.5, 1.0) + attempt * 0.15)
+            _, errors = process.communicate(timeout=chance.uniform(0.3, 0.8) + attempt * 0.1)
             assert process.returncode == 0, errors.decode()
             break
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
             kills += 1
-    assert kills >= 2
+            if (out / "corpus.json").exists():  # killed after its last write
+                with pytest.raises(ValueError, match="finished"):
+                    curate({"own": [str(texts)]}, STEPS, str(out), engine=Here())
+                break
+    assert kills >= 1
     assert files_of(out) == expected
 
 
