@@ -1,4 +1,4 @@
-"""Main text of web pages beside other extractors: python -m benchmarks.extraction ../shared/data/web
+"""Main text of web pages beside other extractors: python -m benchmarks.extraction WEB
 
 FOLDER holds pages.jsonl, whose rows name pages and segments that a good extraction keeps (`expect`) and drops
 (`reject`), as in trafilatura's own evaluation, and articles.jsonl.gz, whose rows hold whole articles written down by

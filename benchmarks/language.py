@@ -1,4 +1,4 @@
-"""Language identification on real text: python -m benchmarks.language ../shared/data
+"""Language identification on real text: python -m benchmarks.language DATA
 
 Accuracy of `Language` on the Universal Declaration of Human Rights in 27 languages (a file langid/udhr.jsonl.gz of
 `lang` and `text`), lines and passages, and how much English prose it keeps.

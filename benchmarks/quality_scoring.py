@@ -1,6 +1,6 @@
 """The quality filter: how well it tells, and how fast it scores beside scikit-learn.
 
-    python -m benchmarks.quality_scoring ../shared/data
+    python -m benchmarks.quality_scoring DATA
 
 DATA holds reference/brown.jsonl.gz (edited prose), books/, web/ (raw HTML pages), reference/abc_*.txt.gz (news), movie
 reviews in tasks/ and Tang poems in chinese/. Speed is of one core, all contenders by turns on the same documents.

@@ -1,4 +1,4 @@
-"""Reading web archives, and telling encodings that nobody declares: python -m benchmarks.reading ../shared/data
+"""Reading web archives, and telling encodings that nobody declares: python -m benchmarks.reading DATA
 
 FOLDER holds langid/udhr.jsonl.gz (the Universal Declaration of Human Rights, rows of `lang` and `text`), whose pieces
 are written in the legacy encodings of their languages and told apart again, and the pages of web/, which become a
