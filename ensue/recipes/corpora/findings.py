@@ -61,7 +61,8 @@ def gather(store: Store, documents: int) -> Findings:
     found = Findings()
     clusters: dict[str, Cluster] = {}
     for name, row in read_ledger(store):
-        told = json.loads(row["told"])
+        drawn = int(row["id"][:8], 16) < share * 2**32
+        told = json.loads(row["told"]) if row["sample"] or drawn else []
         if row["sample"]:
             _keep_sample(found, row, told)
         if row["duplicate_of"]:
@@ -69,7 +70,7 @@ def gather(store: Store, documents: int) -> Findings:
             cluster.size += 1
             if len(cluster.sources) < SAMPLES:
                 cluster.sources.append(row["source"])
-        if int(row["id"][:8], 16) < share * 2**32:
+        if drawn:
             if name == "00":
                 found.lengths[0].append(row["bytes"])
                 if row["outcome"] == "kept":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,9 +26,9 @@ class Told:
 class Story:
     """One document's way through a run of steps.
 
-    characters, bytes  of its text as it came in
-    outcome            "kept" if it went on, "dropped", or "split" into pieces, which have stories of their own
-    told               what each step said, in order; the last one is the step that dropped or split it
+    bytes      of its text as it came in, in UTF-8; bytes_out, of what it sent on
+    outcome    "kept" if it went on, "dropped", or "split" into pieces, which have stories of their own
+    told       what each step said, in order; the last one is the step that dropped or split it
     """
 
     document: Document = field(repr=False)
@@ -60,9 +60,7 @@ class Named:
     judge: Judge
 
 
-def follow(
-    documents: Iterable[Document], steps: Sequence[Named], *, clock: Callable[[], float] = time.perf_counter
-) -> tuple[list[Document], list[Story], list[Tally]]:
+def follow(documents: Iterable[Document], steps: Sequence[Named]) -> tuple[list[Document], list[Story], list[Tally]]:
     """Send documents through steps: those that come out, a story each, and a tally for each step."""
     tallies = [Tally(step.name) for step in steps]
     kept: list[Document] = []
@@ -72,9 +70,9 @@ def follow(
         came, size = document, _bytes(document)
         now, told = size, list[Told]()
         for index in range(first, len(steps)):
-            begun = clock()
+            begun = time.perf_counter()
             verdict = steps[index].judge(document)
-            tallies[index].seconds += clock() - begun
+            tallies[index].seconds += time.perf_counter() - begun
             after = [now if out is document else _bytes(out) for out in verdict.documents]
             _count(tallies[index], now, after, verdict)
             told.append(Told(steps[index].name, verdict.reason, dict(verdict.facts)))

@@ -50,7 +50,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Progress:
-    """What a person is told: the pass and what it does, its work in bytes, done so far."""
+    """What a person is told: the pass and what it does, how many tasks it has, and how many are done."""
 
     label: str
     total: int
@@ -234,8 +234,10 @@ def _finish(store: Store, passes: Sequence[Pass], tallies: Sequence[Sequence[Tal
             for tally in step
             for reason, count in sorted(tally.dropped.items(), key=lambda item: -item[1][0])
         )
+        unread = "\n".join(f"  {count:,} could not be read: {reason}" for reason, count in _skipped(store).items())
+        told = "\n".join(filter(None, (unread, ends)))
         raise ValueError(
-            f"no document came through the steps, so there is no corpus.\n{ends}\n`ensue corpus why ID --corpus "
+            f"no document came through the steps, so there is no corpus.\n{told}\n`ensue corpus why ID --corpus "
             f"{store.place}` tells one document's story; remove the folder before another try."
         )
     summary = Summary(

@@ -64,10 +64,9 @@ class Pass:
 
 @dataclass(frozen=True)
 class Done:
-    """What a task did: the unit's or part's name, its input bytes (on disk, or of text), parts made, and tallies."""
+    """What a task did: the unit's or part's name, the parts it made, and tallies."""
 
     name: str
-    bytes: int
     parts: tuple[str, ...]
     tallies: tuple[Tally, ...]
 
@@ -94,7 +93,7 @@ class ReadUnit:
             if skipped.count:
                 data = (scratch / "skipped.jsonl").read_bytes()
                 self.store.write(f"{SKIPPED}/{self.unit.index:06d}.jsonl", data)
-        done = Done(f"{self.unit.index:06d}", self.unit.bytes, tuple(parts), tuple(_sum(self.store, self.this, parts)))
+        done = Done(f"{self.unit.index:06d}", tuple(parts), tuple(_sum(self.store, self.this, parts)))
         self.store.write(marker, _packed(done))
         return done
 
@@ -138,7 +137,7 @@ class Decide:
             figures = self.this.judged.decide(self._scans(), out, memory=self.memory, scratch=room)
             (out / FIGURES).write_text(json.dumps(dict(figures), indent=1) + "\n", encoding="utf-8")
             self.store.take(out, decided_folder(self.this), last=FIGURES)
-        return Done(self.this.name, 0, (), ())
+        return Done(self.this.name, (), ())
 
     def _scans(self) -> Iterator[Arrays]:
         for part in self.parts:
@@ -202,14 +201,14 @@ def read_done(store: Store, name: str) -> Done | None:
         return None
     found = json.loads(store.read(name))
     tallies = tuple(Tally(**tally) for tally in found["tallies"])
-    return Done(found["name"], found["bytes"], tuple(found["parts"]), tallies)
+    return Done(found["name"], tuple(found["parts"]), tallies)
 
 
 def done_before(task: Task) -> Done | None:
     """What an earlier run did of this task, if it finished it."""
     if isinstance(task, Decide):
         found = task.store.exists(f"{decided_folder(task.this)}/{FIGURES}")
-        return Done(task.this.name, 0, (), ()) if found else None
+        return Done(task.this.name, (), ()) if found else None
     return read_done(task.store, f"{WORK}/{this_name(task)}.json")
 
 
@@ -225,7 +224,7 @@ def _work(store: Store, this: Pass, part: PartName, documents: list[Document], f
         store.write(scan_file(this.index, part), pack_arrays(this.scanned.scan(kept, part.first)))
         tallies.append(Tally(f"scan for {step_name(this.scanned)}", seconds=time.perf_counter() - begun))
     store.write(f"{LEDGER}/{this.name}/{part}.parquet", pack_stories(stories))
-    done = Done(str(part), sum(story.bytes for story in stories), (str(part),), tuple(tallies))
+    done = Done(str(part), (str(part),), tuple(tallies))
     store.write(_marker(this, part), _packed(done))
     return done
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -14,7 +14,7 @@ from typing import Any
 from ensue.text.curation.store import Store
 from ensue.text.document import Document
 from ensue.text.find import FoundFile, find_named_files
-from ensue.text.read import ignore, read_found_file
+from ensue.text.read import read_found_file
 from ensue.text.skips import SkipReport
 
 UNIT_BYTES = 16 << 20
@@ -38,11 +38,6 @@ class Unit:
     collection: str
     files: tuple[InputFile, ...]
 
-    @property
-    def bytes(self) -> int:
-        """Of the files on disk."""
-        return sum(file.size for file in self.files)
-
 
 def find_units(sources: Mapping[str, Sequence[str]], *, skipped: SkipReport) -> list[Unit]:
     """The units of all sources: `sources` maps each collection's name to its paths and URLs.
@@ -58,14 +53,14 @@ def find_units(sources: Mapping[str, Sequence[str]], *, skipped: SkipReport) -> 
     return units
 
 
-def read_unit(unit: Unit, *, skipped: SkipReport, on_bytes: Callable[[int], None] = ignore) -> Iterator[Document]:
+def read_unit(unit: Unit, *, skipped: SkipReport) -> Iterator[Document]:
     """The documents of a unit in order, each with its collection in its meta; a file that has gone is skipped."""
     for file in unit.files:
         with _at_hand(file, skipped) as path:
             if path is None:
                 continue
             found = FoundFile(path, file.name)
-            for document in read_found_file(found, skipped=skipped, on_bytes=on_bytes, detect_encoding=True):
+            for document in read_found_file(found, skipped=skipped, detect_encoding=True):
                 yield replace(document, meta={**document.meta, "collection": unit.collection})
 
 

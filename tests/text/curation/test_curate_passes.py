@@ -253,6 +253,12 @@ def test_a_recipe_that_drops_everything_says_what_did(tmp_path: Path, sources: d
         read_summary(Store(tmp_path / "corpus"))
 
 
+def test_a_source_of_which_nothing_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(ValueError, match=r"no document came through.*\n  1 could not be read: empty"):
+        curate({"own": [str(tmp_path / "empty.txt")]}, STEPS, str(tmp_path / "corpus"), engine=Here())
+
+
 def test_a_source_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="does not exist"):
         curate({"x": [str(tmp_path / "nothing")]}, STEPS, str(tmp_path / "corpus"), engine=Here())
