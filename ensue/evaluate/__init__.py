@@ -1,0 +1,1 @@
+"""Measuring models: tasks as text, three primitives that score them, and honest statistics."""

@@ -1,0 +1,99 @@
+"""The three primitives that every measurement is made of, over whatever model can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+OnDone = Callable[[int], None]
+"""Called with how many more requests are done, for a progress bar."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked: how likely `continuation` is right after `context`. They are tokenised as one text."""
+
+    context: str
+    continuation: str
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How likely a text is.
+
+    tokens      the scored tokens as text
+    token_nats  ln p of each, in nats
+    greedy      whether each of them was the likeliest there
+    cut         tokens at the context's beginning that did not fit the model's window
+    """
+
+    tokens: tuple[str, ...]
+    token_nats: tuple[float, ...]
+    greedy: bool
+    cut: int = 0
+
+    @property
+    def nats(self) -> float:
+        """ln p of all of it."""
+        return sum(self.token_nats)
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How free text is written.
+
+    kind   `greedy`; `beam` search of `width` with length penalty `alpha` (GPT-3 2020, section 2.4: 4 and 0.6);
+           `sample` from the `top_k` likeliest (GPT-2 2019, section 3.6: 2) with the item's own seed
+    most   tokens at most
+    stop   ends before any of these
+    """
+
+    kind: Literal["greedy", "beam", "sample"] = "greedy"
+    most: int = 64
+    stop: tuple[str, ...] = ("\n",)
+    width: int = 4
+    alpha: float = 0.6
+    top_k: int = 2
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is to be gone on with, how, and the seed of anything drawn."""
+
+    text: str
+    decoding: Decoding
+    seed: int = 0
+
+
+class Scorer(Protocol):
+    """A model that can be asked. What it answers does not depend on what else is asked with it.
+
+    at_once  items whose requests are best given together, so that what they share is computed once
+    """
+
+    at_once: int
+
+    def identity(self) -> Mapping[str, str]:
+        """What tells this model from others: its name, digests of its weights and tokenizer."""
+
+    def window(self) -> int | None:
+        """Tokens of context and continuation that fit, or None where it is not known."""
+
+    def count(self, text: str) -> int | None:
+        """Tokens of a text, or None where they cannot be counted."""
+
+    def loglikelihood(self, requests: Sequence[Request], on_done: OnDone | None = None) -> list[Scored]:
+        """How likely each continuation is. Raises ValueError naming a request whose answer is not a number."""
+
+    def rolling(
+        self, texts: Sequence[str], *, stride: int | None = None, on_done: OnDone | None = None
+    ) -> list[Scored]:
+        """How likely each text is as a whole, each token scored once, the first after the end token.
+
+        Windows start `stride` tokens apart (the whole window unless said), so that a smaller one gives each token more
+        before it.
+        """
+
+    def generate(self, prompts: Sequence[Prompt], on_done: OnDone | None = None) -> list[str]:
+        """What the model writes after each prompt, without the prompt and what ends it."""
