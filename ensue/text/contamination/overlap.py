@@ -6,8 +6,9 @@ the length of the shortest twentieth of a set's items, though 8 at least and 13 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ensue.text.contamination.batches import Joined, in_batches
 from ensue.text.contamination.characters import SEPARATOR
 from ensue.text.contamination.evaluation import grams_of_items
 from ensue.text.contamination.grams import GramSet, GramSize, count_units, find_grams
-from ensue.text.contamination.items import evaluation_files, read_items
+from ensue.text.contamination.items import Item, evaluation_files, read_items
 from ensue.text.document import Document
 
 SHORTEST, LONGEST = 8, 13
@@ -25,18 +26,28 @@ SHORTEST, LONGEST = 8, 13
 @dataclass(frozen=True)
 class DirtyItem:
     """An item that shares grams with the corpus: how many it has, how many are shared, and the first document that
-    has one."""
+    has one, where in its text the gram begins, and the gram as the item has it."""
 
     row: int
     grams: int
     shared: int
     document: str
     source: str
+    place: int
+    gram: str
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Items by a name: a file's, or what a task made of its rows. They are read more than once."""
+
+    name: str
+    items: Callable[[], Iterator[Item]]
 
 
 @dataclass(frozen=True)
 class FileOverlap:
-    """What one evaluation file shares with a corpus: the length of its grams, its items, and those that are dirty."""
+    """What one evaluation set shares with a corpus: the length of its grams, its items, and those that are dirty."""
 
     file: str
     size: GramSize
@@ -59,21 +70,28 @@ def overlap_with(
 
     Raises FileNotFoundError or ValueError for a file that cannot be read.
     """
-    files = evaluation_files(against)
-    sizes = [_size(words or usual_size(file, characters=characters), characters) for file in files]
-    searches = {size: _Search(size, _all_grams(files, sizes, size)) for size in dict.fromkeys(sizes)}
+    sets = [EvaluationSet(file, partial(read_items, file)) for file in evaluation_files(against)]
+    return overlap_of(documents, sets, words=words, characters=characters)
+
+
+def overlap_of(
+    documents: Iterable[Document], sets: Sequence[EvaluationSet], *, words: int | None = None, characters: int = 20
+) -> list[FileOverlap]:
+    """Each set's overlap with `documents`; see `overlap_with`."""
+    sizes = [_size(words or usual_size(each, characters=characters), characters) for each in sets]
+    searches = {size: _Search(size, _all_grams(sets, sizes, size)) for size in dict.fromkeys(sizes)}
     for batch in in_batches(documents):
         for search in searches.values():
             search.look_at(batch)
-    return [_overlap(file, size, searches[size]) for file, size in zip(files, sizes, strict=True)]
+    return [_overlap(each, size, searches[size]) for each, size in zip(sets, sizes, strict=True)]
 
 
-def usual_size(file: str, *, characters: int = 20) -> int:
-    """GPT-3's N for a file: the fifth percentile of its items' lengths in words, between 8 and 13.
+def usual_size(items: EvaluationSet, *, characters: int = 20) -> int:
+    """GPT-3's N for a set: the fifth percentile of its items' lengths in words, between 8 and 13.
 
     A character of a script without spaces is 13/`characters` of a word.
     """
-    lengths = [sum(_words(text, characters) for text in item.texts) for item in read_items(file)]
+    lengths = [sum(_words(text, characters) for text in item.texts) for item in items.items()]
     return min(LONGEST, max(SHORTEST, int(np.percentile(lengths, 5)))) if lengths else LONGEST
 
 
@@ -83,39 +101,45 @@ class _Search:
     def __init__(self, size: GramSize, hashes: np.ndarray) -> None:
         self.size, self.grams = size, GramSet(hashes)
         self.where: np.ndarray = np.full(len(self.grams.hashes), -1, np.int64)
-        self.documents: list[tuple[str, str]] = []
+        self.documents: list[tuple[str, str, int]] = []
 
     def look_at(self, batch: Joined) -> None:
         """Note what is in these documents and was not found before."""
         found = find_grams(batch.text, self.size, self.grams)
         places = np.searchsorted(self.grams.hashes, found.hashes)
         places, first = np.unique(places, return_index=True)
-        owner = batch.owners(found.starts[first])
+        starts = found.starts[first]
+        owner = batch.owners(starts)
+        inside = starts - batch.begins[owner]
         new = self.where[places] < 0
-        for place, document in zip(places[new].tolist(), owner[new].tolist(), strict=True):
+        for place, document, start in zip(places[new].tolist(), owner[new].tolist(), inside[new].tolist(), strict=True):
             self.where[place] = len(self.documents)
-            self.documents.append((batch.documents[document].id, batch.documents[document].source))
+            self.documents.append((batch.documents[document].id, batch.documents[document].source, start))
 
 
-def _overlap(file: str, size: GramSize, search: _Search) -> FileOverlap:
-    items, dirty = 0, list[DirtyItem]()
-    for batch, found in grams_of_items(read_items(file), size):
-        items += len(batch)
-        begins = np.cumsum([0, *(len(SEPARATOR.join(item.texts)) + 1 for item in batch)])
+def _overlap(items: EvaluationSet, size: GramSize, search: _Search) -> FileOverlap:
+    count, dirty = 0, list[DirtyItem]()
+    for batch, found in grams_of_items(items.items(), size):
+        count += len(batch)
+        texts = [SEPARATOR.join(item.texts) for item in batch]
+        begins = np.cumsum([0, *(len(text) + 1 for text in texts)])
         edges = np.searchsorted(found.starts, begins)
         where = search.where[np.searchsorted(search.grams.hashes, found.hashes)]
-        for item, low, high in zip(batch, edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-            shared = where[low:high][where[low:high] >= 0]
+        for number, (low, high) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
+            shared = np.flatnonzero(where[low:high] >= 0) + low
             if len(shared):
-                id, source = search.documents[int(shared[0])]
-                dirty.append(DirtyItem(item.row, high - low, len(shared), id, source))
-    return FileOverlap(file, size, items, tuple(dirty))
+                first = int(shared[0])
+                start, stop = (int(side[first] - begins[number]) for side in (found.starts, found.stops))
+                document = search.documents[int(where[first])]
+                gram = texts[number][start:stop]
+                dirty.append(DirtyItem(batch[number].row, high - low, len(shared), *document, gram))
+    return FileOverlap(items.name, size, count, tuple(dirty))
 
 
-def _all_grams(files: Sequence[str], sizes: Sequence[GramSize], size: GramSize) -> np.ndarray:
-    """The hashes of the grams of every file that goes by this size."""
-    wanted = [file for file, own in zip(files, sizes, strict=True) if own == size]
-    found = [grams.hashes for file in wanted for _, grams in grams_of_items(read_items(file), size)]
+def _all_grams(sets: Sequence[EvaluationSet], sizes: Sequence[GramSize], size: GramSize) -> np.ndarray:
+    """The hashes of the grams of every set that goes by this size."""
+    wanted = [each for each, own in zip(sets, sizes, strict=True) if own == size]
+    found = [grams.hashes for each in wanted for _, grams in grams_of_items(each.items(), size)]
     return np.concatenate([np.zeros(0, np.uint64), *found])
 
 

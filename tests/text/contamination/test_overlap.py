@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from ensue.text.contamination.overlap import FileOverlap, overlap_with, usual_size
+from ensue.text.contamination.items import read_items
+from ensue.text.contamination.overlap import EvaluationSet, FileOverlap, overlap_with, usual_size
 from ensue.text.document import Document
 
 
@@ -42,16 +43,18 @@ def test_a_dirty_item_names_the_document_and_a_clean_one_is_not_listed(tmp_path)
     assert found.share == pytest.approx(1 / 3)
     (item,) = found.dirty
     assert (item.row, item.grams, item.shared, item.document, item.source) == (1, 2, 1, corpus[1].id, "y")
+    assert item.place == len("zero ")
+    assert item.gram == "one two three four five six seven eight"
 
 
 @pytest.mark.parametrize(("lengths", "size"), [([5] * 10, 8), ([10] * 20, 10), ([9] * 3 + [30] * 37, 9), ([50], 13)])
 def test_the_size_is_the_length_of_the_shortest_twentieth_within_limits(tmp_path, lengths, size):
     path = tmp_path / "items.jsonl"
     path.write_text("\n".join(json.dumps({"q": "word " * length}) for length in lengths), encoding="utf-8")
-    assert usual_size(str(path)) == size
+    assert usual_size(EvaluationSet("", lambda: read_items(str(path)))) == size
 
 
 def test_chinese_items_are_measured_by_their_characters(tmp_path):
     path = tmp_path / "items.jsonl"
     path.write_text(json.dumps({"q": "字" * 15}), encoding="utf-8")
-    assert usual_size(str(path)) == 9  # 15 of 20 characters are 9.75 of 13 words
+    assert usual_size(EvaluationSet("", lambda: read_items(str(path)))) == 9  # 15 of 20 characters are 9.75 of 13 words
