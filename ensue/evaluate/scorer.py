@@ -44,9 +44,10 @@ class Decoding:
     """How free text is written.
 
     kind   `greedy`; `beam` search of `width` with length penalty `alpha` (GPT-3 2020, section 2.4: 4 and 0.6);
-           `sample` from the `top_k` likeliest (GPT-2 2019, section 3.6: 2) with the item's own seed
+           `sample` at temperature 1 from the `top_k` likeliest (GPT-2 2019, section 3.6: 2) or from those that together
+           reach `top_p`, with the prompt's own seed
     most   tokens at most
-    stop   ends before any of these
+    stop   ends before any of these; at the end token in any case
     """
 
     kind: Literal["greedy", "beam", "sample"] = "greedy"
@@ -54,7 +55,8 @@ class Decoding:
     stop: tuple[str, ...] = ("\n",)
     width: int = 4
     alpha: float = 0.6
-    top_k: int = 2
+    top_k: int | None = 2
+    top_p: float | None = None
 
 
 @dataclass(frozen=True)
