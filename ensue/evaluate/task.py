@@ -30,11 +30,13 @@ class Choices:
     """One of several options is right: `answer`, counted from 0.
 
     Usually the contexts are the same and the continuations differ; where a candidate is put into the context and what
-    follows is scored (Winograd, partial), it is the other way round.
+    follows is scored (Winograd, partial), it is the other way round. `key` is what only the task's metrics read beside:
+    which question an answer belongs to, which entities are right as well.
     """
 
     options: tuple[Option, ...]
     answer: int
+    key: Any = None
 
 
 @dataclass(frozen=True)
@@ -47,18 +49,26 @@ class Target:
 
 @dataclass(frozen=True)
 class Passage:
-    """A text to be foretold as a whole. Its words and bytes are counted in `original`, as it was published."""
+    """A text to be foretold as a whole. Its words and bytes are counted in `original`, as it was published.
+
+    `key` is what only the task's metrics read beside: whether a sentence is acceptable.
+    """
 
     text: str
     original: str
+    key: Any = None
 
 
 @dataclass(frozen=True)
 class Question:
-    """A text to be gone on with freely, and the answers that are right; a demonstration shows the first."""
+    """A text to be gone on with freely, and the answers that are right; a demonstration shows the first.
+
+    `key` is what only the task's metrics read beside: whether the answer named is the right one.
+    """
 
     context: str
     answers: tuple[str, ...]
+    key: Any = None
 
 
 Item = Choices | Target | Passage | Question
@@ -129,6 +139,7 @@ class Task:
     keep             which rows count; all unless said
     decoding         how a Question is answered
     stride           of a Passage's windows, in tokens; the whole window unless said
+    shots            examples shown in the paper that defines it, at most
     """
 
     name: str
@@ -144,6 +155,7 @@ class Task:
     keep: Callable[[Row], bool] | None = None
     decoding: Decoding = field(default_factory=Decoding)
     stride: int | None = None
+    shots: int = 0
 
 
 def shown(item: Item) -> str:
