@@ -20,7 +20,7 @@ from ensue.core.config import suggest
 from ensue.corpus_verbs import Corpus, Curate
 from ensue.recipes.failure import RunFailed
 
-Recipe = Literal["auto", "gpt", "gpt2", "gpt3", "modern"]
+Recipe = Literal["auto", "gpt", "bert", "gpt2", "gpt3", "modern"]
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,7 @@ class Work:
             precision=self.engine.precision,
             limit_tokens=limit_tokens,
             stride=stride,
+            masking=self.config.masking,
             replica=self.engine.replica,
         )
 

@@ -158,6 +158,7 @@ def _compare(data: Data, result: RunResult, display: Display) -> None:
     """Bits per byte of the model beside xz -9 on the same held-out bytes."""
     packed = xz_bits_per_byte(_held_out_texts(data, result.held_out.tokens))
     model = result.held_out.bits_per_byte
+    assert model is not None
     display.say(f"this model  {model:.3f} bits per byte\nxz -9       {packed:.3f} bits per byte")
     verdict = f"{100 * (1 - model / packed):.0f}% fewer bits than xz" if model < packed else "xz is still ahead"
     display.say(f"{verdict}, on {result.held_out.bytes:,} bytes neither has seen")

@@ -16,7 +16,7 @@ from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
 from ensue.recipes.data import Data
 from ensue.recipes.papers import RECIPES, rows_that_fit
-from ensue.recipes.run_config import RunConfig, with_changes
+from ensue.recipes.run_config import RunConfig, with_changes, with_mask_token
 from ensue.recipes.warm_start import LARGEST_VOCABULARY
 from ensue.tokens.batch import Batch
 from ensue.tokens.stream import BatchRamp
@@ -140,6 +140,7 @@ def _try_sizes(data: Data, recipe: str, *, context: int, seconds: float, changes
         if recipe == "modern":
             model = replace(model, tied=False)  # a bigram table is not symmetric, and the head starts from one
         config = with_changes(RECIPES[recipe].train(model, data.facts.train_tokens, UNKNOWN_LENGTH), changes)
+        config = with_mask_token(config, data.tokenizer.vocab_size)
         speed = tokens_per_second(config)
         tokens = speed * seconds
         blocks = config.model.matrix_parameters - config.model.vocab * config.model.width
@@ -163,7 +164,8 @@ def tokens_per_second(config: RunConfig) -> float:
     objective, optimizer = NextToken(), Optimizer(model, config.optimizer)
     rows = max(1, min(TRIAL_TOKENS // config.model.context, rows_that_fit(config.model)))
     tokens = torch.randint(config.model.vocab, (rows, config.model.context), device=device)
-    batch = Batch(tokens, tokens, torch.ones(tokens.shape, device=device))
+    counted = torch.arange(tokens.shape[1], device=device) < (config.masked or 1.0) * tokens.shape[1]
+    batch = Batch(tokens, tokens, counted.float().expand(tokens.shape))
     readings: list[float] = []
     while len(readings) < TRIAL_STEPS or sum(readings) < TRIAL_SECONDS:
         start = time.perf_counter()

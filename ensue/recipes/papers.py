@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
 from ensue.model.config import GPTConfig
+from ensue.model.patterns import TwoWay
 from ensue.model.presets import gpt, gpt2, gpt3, modern
 from ensue.recipes.run_config import RunConfig
 from ensue.tokens.stream import BatchRamp
@@ -36,6 +37,9 @@ GPT3_BATCHES = ((125e6, 0.5e6), (760e6, 0.5e6), (1.3e9, 1e6), (2.7e9, 1e6), (6.7
 GPT3_TOKENS, GPT3_WARMUP, GPT3_DECAY, GPT3_RAMP, GPT3_FIRST_BATCH = 300e9, 375e6, 260e9, 8e9, 32e3
 """GPT-3 (2020), appendix B, in tokens: the run, warm-up, cosine, batch ramp (4 to 12 billion), first batch."""
 
+BERT_MASKED = 0.15
+"""Devlin et al. (2019), section 3.1: the share of tokens that are foretold."""
+
 ACTIVATION_BYTES = 3 << 30
 """What the activations of one micro-batch may take; it bounds memory and changes no result."""
 
@@ -56,6 +60,26 @@ def train_gpt(model: GPTConfig, epoch_tokens: int, steps: int | None) -> RunConf
     optimizer = OptimizerConfig(lr=2.5e-4, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.01, clip=1.0)
     schedule = Schedule("cosine", warmup=min(2000, steps // 10), steps=steps)
     return _config("gpt", model, optimizer, schedule, BatchRamp(batch, batch), "100 epochs unless steps are said")
+
+
+def bert(*, layers: int = 12, width: int = 768, heads: int = 12, context: int = 512, vocab: int = 40_478) -> GPTConfig:
+    """GPT (2018) in which every position sees every other; BERT's base model has its size for the sake of comparison
+    (Devlin et al. 2019, section 3)."""
+    shape = gpt(layers=layers, width=width, heads=heads, context=context, vocab=vocab)
+    return replace(shape, patterns=(TwoWay(),))
+
+
+def train_bert(model: GPTConfig, epoch_tokens: int, steps: int | None) -> RunConfig:
+    """BERT's masked tokens (Devlin et al. 2019, section 3.1) without its sentence pairs; all else as GPT's (2018)."""
+    config = train_gpt(model, epoch_tokens, steps)
+    return replace(
+        config,
+        model=replace(model, patterns=(TwoWay(),)),
+        masked=BERT_MASKED,
+        recipe="bert",
+        sample_every=0,
+        reasons=(f"recipe bert: GPT's settings with {BERT_MASKED:.0%} of the tokens hidden", *config.reasons),
+    )
 
 
 def train_gpt2(model: GPTConfig, epoch_tokens: int, steps: int | None) -> RunConfig:
@@ -94,6 +118,7 @@ def train_modern(model: GPTConfig, epoch_tokens: int, steps: int | None) -> RunC
 
 RECIPES: Mapping[str, Recipe] = {
     "gpt": Recipe(gpt, "gpt", train_gpt),
+    "bert": Recipe(bert, "gpt", train_bert),
     "gpt2": Recipe(gpt2, "gpt2", train_gpt2),
     "gpt3": Recipe(gpt3, "gpt3-small", train_gpt3),
     "modern": Recipe(modern, "modern", train_modern),

@@ -26,9 +26,10 @@ from ensue.recipes.display import Display
 from ensue.recipes.failure import RunFailed
 from ensue.recipes.fp8 import check_fp8, multiply_in_fp8
 from ensue.recipes.machine import ready_machine
-from ensue.recipes.run_config import OF_THE_SURROUNDINGS, RunConfig
+from ensue.recipes.run_config import OF_THE_SURROUNDINGS, RunConfig, check_objective
 from ensue.recipes.warm_start import warm_start
 from ensue.text.document import Document
+from ensue.tokens.masking import Masked
 from ensue.tokens.mixture import Mixed, MixturePart
 from ensue.tokens.moved import MovedStream
 from ensue.tokens.packing import Packing, Sequences
@@ -68,11 +69,12 @@ def build_parts(config: RunConfig, data: Data, source: GPT | None, display: Disp
     """Wire a model to its data, its optimizer, the device that `config` names, and the processes it is spread over.
 
     `source` is the model as it is to begin; only the process that leads has it. Raises ValueError where the processes
-    are not those of the config's mesh.
+    are not those of the config's mesh, or the objective does not go with the model.
     """
     place = place_of_this(config)
     device = choose_device(config.device)
     check_fp8(config, device)
+    check_objective(config)
     if place.leads and place.processes > 1:
         tell({"do": "build", "config": to_dict(config), "data": str(data.path.resolve())})
     precision = choose_precision(config.precision, device)
@@ -121,7 +123,13 @@ def stream_of(config: RunConfig, data: Data, place: Place) -> MovedStream:
 
 
 def sequences_of(config: RunConfig, data: Data) -> Sequences:
-    """The sequences of a run's data, one after the other: of its one shard, or of a mixture's."""
+    """The sequences of a run's data, one after the other, with tokens hidden where the config says so."""
+    sequences = _plain_sequences(config, data)
+    return Masked(sequences, config.masking, seed=config.seed) if config.masking is not None else sequences
+
+
+def _plain_sequences(config: RunConfig, data: Data) -> Sequences:
+    """Of the data's one shard, or of a mixture's."""
     context, seed, segments = config.model.context, config.seed, config.separate_documents
     if len(data.parts) == 1:
         return Packing(data.train, context=context, seed=seed, segments=segments)

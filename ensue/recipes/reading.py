@@ -22,9 +22,10 @@ class Reader:
     def read(self, step: int) -> HeldOutLoss:
         """The loss on the first held-out documents after this step, told."""
         loss = self._held_out(self._parts.config.evaluate_tokens)
-        self._log.held_out(step, {"val_loss": loss.nats, "val_bits_per_byte": loss.bits_per_byte, **_of_parts(loss)})
+        self._log.held_out(step, {**_of_whole(loss), **_of_parts(loss)})
         each = "".join(f"; {name} {part.nats:.3f}" for name, part in loss.parts.items())
-        self._display.say(f"step {step:,}: held-out loss {loss.nats:.3f}, {loss.bits_per_byte:.3f} bits per byte{each}")
+        bits = f", {loss.bits_per_byte:.3f} bits per byte" if loss.bits_per_byte is not None else " a hidden token"
+        self._display.say(f"step {step:,}: held-out loss {loss.nats:.3f}{bits}{each}")
         return loss
 
     def lacks(self, step: int) -> bool:
@@ -38,12 +39,13 @@ class Reader:
         loss = self._held_out(self._parts.config.final_tokens, stride=max(1, self._parts.config.model.context // 2))
         # A finished run that is resumed has this reading already.
         if not any("val_tokens" in row and row["step"] == step for row in self._run.rows()):
-            reading = {"val_loss": loss.nats, "val_bits_per_byte": loss.bits_per_byte, "val_tokens": loss.tokens}
-            self._log.held_out(step, {**reading, **_of_parts(loss)})
+            self._log.held_out(step, {**_of_whole(loss), "val_tokens": loss.tokens, **_of_parts(loss)})
         return loss
 
     def sample(self, step: int) -> None:
-        """Continue the sample prompts, into samples/<step>.txt."""
+        """Continue the sample prompts, into samples/<step>.txt; a model that sees both sides cannot write."""
+        if self._parts.config.masked:
+            return
         prompts = self._parts.config.sample_prompts
         lm = LM(model=self._parts.crew.whole_model(), tokenizer=self._parts.data.tokenizer, path=self._run.path)
         pieces = [
@@ -64,6 +66,13 @@ class Reader:
                 3,
             )
         return loss
+
+
+def _of_whole(loss: HeldOutLoss) -> dict[str, float]:
+    """The loss on all together, as metrics.jsonl has it; `val_hidden` tells that it is of so many hidden tokens."""
+    if loss.bits_per_byte is None:
+        return {"val_loss": loss.nats, "val_hidden": loss.tokens}
+    return {"val_loss": loss.nats, "val_bits_per_byte": loss.bits_per_byte}
 
 
 def _of_parts(loss: HeldOutLoss) -> dict[str, float]:

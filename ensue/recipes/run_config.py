@@ -10,7 +10,9 @@ from typing import Any, Literal
 from ensue.core.config import from_dict, suggest, to_dict
 from ensue.core.device import Precision
 from ensue.model.config import GPTConfig
+from ensue.model.patterns import TwoWay
 from ensue.model.presets import modern
+from ensue.tokens.masking import Masking
 from ensue.tokens.stream import BatchRamp
 from ensue.train.optimizer import OptimizerConfig
 from ensue.train.parallel import ParallelConfig
@@ -55,7 +57,8 @@ class RunConfig:
     `keep_checkpoints` counts the newest, 0 keeps all; `keep_best` keeps the one with the lowest held-out loss as well,
     and saves it where it was not due. `save_in_background` takes a second copy of weights and optimizer in memory.
     `norms_every` is how often the norms of each layer's gradient and update are told. `fp8` has the blocks multiply in
-    fp8, on GPUs that can.
+    fp8, on GPUs that can. `masked` is the share of tokens that are hidden and foretold from both sides, as BERT's
+    (Devlin et al. 2019, section 3.1: 0.15), instead of the next token; the model's last row is then the mask token's.
     """
 
     model: GPTConfig
@@ -68,6 +71,7 @@ class RunConfig:
     recipe: str = "auto"
     minutes: float | None = None
     separate_documents: bool = False
+    masked: float = 0.0
     precision: Precision = "auto"
     fp8: bool = False
     device: str = "auto"
@@ -88,11 +92,17 @@ class RunConfig:
     spikes: SpikeConfig = field(default_factory=SpikeConfig)
     reasons: tuple[str, ...] = field(default=())
 
+    @property
+    def masking(self) -> Masking | None:
+        """Which tokens are hidden, and how; None where the next token is foretold."""
+        return Masking(self.masked, self.model.vocab - 1) if self.masked else None
+
 
 def with_changes(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
     """`config` with fields set from text, by dotted path (`model.layers`) or by bare name where only one part has it.
 
-    Raises ValueError for an unknown or ill-typed field, naming the nearest right one.
+    Raises ValueError for an unknown or ill-typed field, naming the nearest right one, and for an objective that the
+    model's pattern does not allow.
     """
     data = to_dict(config)
     known = _paths(config)
@@ -113,8 +123,35 @@ def with_changes(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
             part = part[parent]
         part[last] = _value(text)
     changed = from_dict(RunConfig, data)
+    check_objective(changed)
     said = any(name.replace("-", "_").split(".")[-1] == "mlp_width" for name in changes)
     return changed if said else replace(changed, model=_with_derived_mlp(changed.model, config.model))
+
+
+def check_objective(config: RunConfig) -> None:
+    """Raises ValueError where what is foretold and what each position sees do not go together."""
+    two_way = any(isinstance(pattern, TwoWay) for pattern in config.model.patterns)
+    if not 0 <= config.masked < 1:
+        raise ValueError(f"--masked is a share of the tokens, 0 to below 1, not {config.masked}; BERT's is 0.15.")
+    if two_way and not config.masked:
+        raise ValueError(
+            "with a two-way pattern each token sees the next one, and nothing is learnt from foretelling it; have "
+            "tokens hidden with --masked 0.15, or type --recipe bert."
+        )
+    if config.masked and not two_way:
+        raise ValueError(
+            "hidden tokens are foretold from both sides, which a pattern that only looks back cannot do; type "
+            '--patterns \'[{"kind": "TwoWay"}]\', or --recipe bert.'
+        )
+    if config.masked and config.warm_start:
+        raise ValueError("a warm start's bigrams foretell the next token, not hidden ones; type --warm_start 0.")
+
+
+def with_mask_token(config: RunConfig, vocabulary: int) -> RunConfig:
+    """`config` with a row for the mask token behind a tokenizer's `vocabulary`, where tokens are hidden."""
+    if not config.masked or config.model.vocab > vocabulary:
+        return config
+    return replace(config, model=replace(config.model, vocab=vocabulary + 1))
 
 
 def is_field(name: str) -> bool:

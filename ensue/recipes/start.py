@@ -28,7 +28,7 @@ from ensue.recipes.fp8 import check_fp8
 from ensue.recipes.mixtures import shares_of, show_shares
 from ensue.recipes.papers import RECIPES
 from ensue.recipes.plan_check import check_fits
-from ensue.recipes.run_config import RunConfig, with_changes
+from ensue.recipes.run_config import RunConfig, with_changes, with_mask_token
 from ensue.recipes.training import RunResult, resume_run, start_run
 from ensue.recipes.warm_start import LARGEST_VOCABULARY
 from ensue.tokens.tokenizer import load_tokenizer
@@ -189,11 +189,12 @@ def report(result: RunResult, run_path: Path, display: Display) -> None:
     loss = result.held_out
     display.heading("done")
     for name, part in loss.parts.items():
-        display.say(f"held-out text of {name}: {part.nats:.3f} nats a token, {part.bits_per_byte:.3f} bits per byte")
+        display.say(f"held-out text of {name}: {part}")
+    generate = f'ensue generate {run_path} --prompt "..." --temperature 0.8'
     display.say(
-        f"held-out text: {loss.nats:.3f} nats a token, {loss.bits_per_byte:.3f} bits per byte "
-        f"({loss.bytes / 1e6:.2f} MB)\nloss curve: {run_path / 'plots' / 'loss.png'}\n"
-        f'next: ensue generate {run_path} --prompt "..." --temperature 0.8'
+        f"held-out text: {loss} ({loss.bytes / 1e6:.2f} MB)\n"
+        f"loss curve: {run_path / 'plots' / 'loss.png'}\n"
+        f"next: {generate if loss.bits_per_byte is not None else 'ensue finetune --help'}"
     )
 
 
@@ -234,7 +235,7 @@ def _config(
     chosen = RECIPES[recipe]
     model = replace(preset(preset_name or chosen.preset), vocab=data.tokenizer.vocab_size)
     tokens = data.facts.train_tokens
-    first = with_changes(chosen.train(model, tokens, steps), changes)
+    first = with_mask_token(with_changes(chosen.train(model, tokens, steps), changes), data.tokenizer.vocab_size)
     plan = chosen.train(first.model, tokens, steps)
     config = with_changes(plan, changes)
     if deadline is not None:
