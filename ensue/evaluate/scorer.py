@@ -26,12 +26,14 @@ class Scored:
     token_nats  ln p of each, in nats
     greedy      whether each of them was the likeliest there
     cut         tokens at the context's beginning that did not fit the model's window
+    unscored    tokens at the beginning of the scored text itself that did not fit it either
     """
 
     tokens: tuple[str, ...]
     token_nats: tuple[float, ...]
     greedy: bool
     cut: int = 0
+    unscored: int = 0
 
     @property
     def nats(self) -> float:
@@ -59,6 +61,11 @@ class Decoding:
     top_p: float | None = None
 
 
+def room_for_prompt(window: int, decoding: Decoding) -> int:
+    """Tokens of a prompt that fit beside what is to be written, which gets half the window at most."""
+    return max(window - decoding.most, window - window // 2)
+
+
 @dataclass(frozen=True)
 class Prompt:
     """What is to be gone on with, how, and the seed of anything drawn."""
@@ -74,7 +81,8 @@ class Scorer(Protocol):
     at_once  items whose requests are best given together, so that what they share is computed once
     """
 
-    at_once: int
+    @property
+    def at_once(self) -> int: ...
 
     def identity(self) -> Mapping[str, str]:
         """What tells this model from others: its name, digests of its weights and tokenizer."""
