@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 from ensue.generate.beam import beam_search
 from ensue.generate.boundary import split_boundary
+from ensue.generate.classify import Answer, Tuned, classify, no_head
 from ensue.generate.continuation import Continuation, check_stops
 from ensue.generate.decode import generate_tokens, stream_tokens
 from ensue.generate.score import loglikelihoods, rolling_loglikelihood
@@ -20,11 +21,13 @@ from ensue.tokens.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class LM:
-    """What `ensue.load(path)` returns. `model(tokens)` gives logits; `path` is the folder both were read from."""
+    """What `ensue.load(path)` returns. `model(tokens)` gives logits; `path` is the folder both were read from; `tuned`
+    is there where the model was tuned on a task."""
 
     model: GPT
     tokenizer: Tokenizer
     path: Path
+    tuned: Tuned | None = None
 
     @property
     def config(self) -> GPTConfig:
@@ -150,6 +153,30 @@ class LM:
     def rolling_loglikelihood(self, text: str) -> float:
         """ln p(text) in nats of a text of any length, each token scored once; the first follows the end token."""
         return rolling_loglikelihood(self.model, self.tokenizer.encode(text), first=self.tokenizer.end)
+
+    @overload
+    def classify(self, first: str, second: str | Sequence[str] | None = None) -> Answer: ...
+
+    @overload
+    def classify(
+        self, first: list[str] | tuple[str, ...], second: Sequence[str] | Sequence[Sequence[str]] | None = None
+    ) -> list[Answer]: ...
+
+    def classify(self, first: str | Sequence[str], second: Any = None) -> Answer | list[Answer]:
+        """The answer of a model that was tuned on a task.
+
+        It is one to a text; to a premise and a hypothesis, or two sentences; or to a context and a list of choices.
+        Lists of them give a list of answers, read in batches. Texts longer than the task's limit are cut as in tuning.
+        Raises ValueError where the model was not tuned, and for what does not fit its task.
+        """
+        if self.tuned is None:
+            raise no_head(self.path)
+        if isinstance(first, str):
+            return classify(self.tuned, self.tokenizer, [(first, second)])[0]
+        seconds = [None] * len(first) if second is None else second
+        if isinstance(seconds, str) or len(seconds) != len(first):
+            raise ValueError(f"{len(first)} first texts need as many second ones; give two lists of one length.")
+        return classify(self.tuned, self.tokenizer, list(zip(first, seconds, strict=True)))
 
     def _prompt(self, text: str, truncate: bool, room: int) -> list[int]:
         ids = self.tokenizer.encode(text) or [self.tokenizer.end]

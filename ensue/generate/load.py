@@ -10,6 +10,7 @@ import torch
 
 from ensue.core.device import choose_device
 from ensue.core.files import verify_checksums
+from ensue.generate.classify import load_tuned
 from ensue.generate.lm import LM
 from ensue.generate.resolve import resolve
 from ensue.model.weights import load_model
@@ -42,7 +43,11 @@ def load(path: str | Path, *, device: str = "auto", dtype: Literal["fp32", "bf16
             f"{folder}: the tokenizer has {tokenizer.vocab_size:,} tokens and the model {model.config.vocab:,}; "
             "they do not belong together. Put the model's own tokenizer files there."
         )
-    return LM(model.to(chosen, DTYPES[dtype]).eval(), tokenizer, folder)
+    model = model.to(chosen, DTYPES[dtype]).eval()
+    tuned = load_tuned(folder, model)
+    if tuned is not None:
+        tuned.model.to(chosen, DTYPES[dtype])
+    return LM(model, tokenizer, folder, tuned)
 
 
 def _check_record(record: Path, tokenizer: Tokenizer) -> None:
