@@ -13,31 +13,20 @@ from ensue.evaluate.task import Choices, Item, Question, Row, Target, Task, show
 
 @dataclass(frozen=True)
 class Pool:
-    """Rows that examples are drawn from. `own` are also those that are tested, so that an item must leave itself out.
+    """Rows that examples are drawn from, and their numbers in the file; `same` draws one set for all items."""
 
-    `same` draws the same for all items, where each would have its own draw.
-    """
-
+    numbers: Sequence[int]
     rows: Sequence[Row]
-    own: bool
     same: bool = False
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What stands before an item: its text, and the rows of the pool that are in it, the nearest to the item last."""
+def draw(pool: Pool, count: int, *, seed: int, task: str, number: int, row: Row) -> list[int]:
+    """Places in the pool for the examples of an item, as they were drawn: fewer are the beginning of more.
 
-    text: str
-    rows: tuple[int, ...]
-
-
-def drawn_rows(pool: Pool, count: int, *, seed: int, task: str, row: int) -> list[int]:
-    """The rows of the pool for the examples of item `row`, as they were drawn: fewer are the beginning of more.
-
-    Where the pool is tested itself, neither the item nor one that reads the same is among them. Where there are fewer
-    than `count`, all there are.
+    A row that reads the same as the item is never among them, so that a pool may be what is tested itself. Where there
+    are fewer than `count`, all there are.
     """
-    chance = random.Random(seed_for(seed, "shots", task, "all" if pool.same else row))
+    chance = random.Random(seed_for(seed, "shots", task, "all" if pool.same else number))
     size = len(pool.rows)
     moved: dict[int, int] = {}
     drawn: list[int] = []
@@ -47,7 +36,7 @@ def drawn_rows(pool: Pool, count: int, *, seed: int, task: str, row: int) -> lis
         other = chance.randrange(place, size)
         picked = moved.get(other, other)
         moved[other] = moved.get(place, place)
-        if not (pool.own and (picked == row or pool.rows[picked] == pool.rows[row])):
+        if pool.rows[picked] != row:
             drawn.append(picked)
     return drawn
 

@@ -1,0 +1,50 @@
+"""The in-context-learning curve: each task's own metric over the number of examples, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def draw_curve(results: Sequence[Mapping[str, Any]], target: Path) -> None:
+    """One panel a task, as a PNG; the dotted line is what guessing gets."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names = list(dict.fromkeys(result["task"] for result in results))
+    columns = min(3, len(names))
+    lines = -(-len(names) // columns)
+    figure, grid = pyplot.subplots(lines, columns, figsize=(4.6 * columns, 3.4 * lines), dpi=120, squeeze=False)
+    for axes in grid.flat[len(names) :]:
+        axes.axis("off")
+    for name, axes in zip(names, grid.flat, strict=False):
+        _draw_task(axes, [result for result in results if result["task"] == name])
+    figure.tight_layout()
+    figure.savefig(target)
+    pyplot.close(figure)
+
+
+def _draw_task(axes: Any, results: Sequence[Mapping[str, Any]]) -> None:
+    metric = next(iter(results[0]["metrics"]))
+    points = [
+        (result["shots"], told["value"], told["low"], told["high"])
+        for result in sorted(results, key=lambda result: int(result["shots"]))
+        if (told := result["metrics"][metric])["value"] is not None
+    ]
+    if points:
+        shots, values, lows, highs = zip(*points, strict=True)
+        axes.plot(shots, values, "o-", color="#1f4e79", markersize=4)
+        known = [point for point in points if point[2] is not None]
+        if known:
+            places, _, lows, highs = zip(*known, strict=True)
+            axes.fill_between(places, lows, highs, color="#9bb7d4", alpha=0.4, linewidth=0)
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set_xticks(shots, [str(count) for count in shots])
+        axes.minorticks_off()
+    if results[0]["chance"] is not None and metric.startswith("accuracy"):
+        axes.axhline(results[0]["chance"], color="#c0504d", linestyle=":", linewidth=1)
+    axes.set(xlabel="examples in the context", ylabel=metric.replace("_", " "), title=results[0]["task"])
+    axes.grid(alpha=0.25)
