@@ -56,11 +56,13 @@ class Evaluate:
         from ensue.recipes.evaluating.tables import as_table
 
         display = Display(to_stderr=True)
+        if self.list:
+            _show_tasks(self.tasks, data_folder(self.data), as_json=self.json)
+            return
         if self.model is None:
             raise ValueError("say what to measure: ensue evaluate runs/demo --tasks rocstories --data tasks/")
-        tasks = chosen_tasks(_names(self.tasks), tell=display.say)
         question = Question(
-            tuple(tasks),
+            tuple(chosen_tasks(_names(self.tasks), tell=display.say)),
             data_folder(self.data),
             shots=_counts(self.shots),
             limit=self.limit,
@@ -71,9 +73,97 @@ class Evaluate:
         folder, told = evaluate(scorer, question, self.out, display=display)
         if self.json:
             print(json.dumps(told))
-        else:
-            Display().show(as_table(told))
-            display.say(f"in {folder}: results.json, table.md, items/")
+            return
+        Display().show(as_table(told))
+        display.say(f"in {folder}: results.json, table.md, items/{', curve.png' if len(question.shots) > 1 else ''}")
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare two models on the same items: differences with paired intervals, wins and losses, the items that flipped.
+
+    A and B are models, which are evaluated where the same evaluation is not in evaluations/ yet, or the folders of two
+    finished evaluations.
+
+      ensue compare runs/small runs/large --tasks rocstories,lambada --data tasks/
+      ensue compare evaluations/a evaluations/b --out comparisons/a-and-b
+    """
+
+    first: Positional[str]
+    """A model, or a finished evaluation's folder."""
+    second: Positional[str]
+    """The other one; differences are of this one minus the first."""
+    tasks: str = ""
+    """Names with commas between, or FILE.py; of finished evaluations, all that they have in common unless said."""
+    shots: str = "0"
+    """How many examples are shown before each item of models; numbers with commas between."""
+    data: Path | None = None
+    """Folder with the tasks' files; $ENSUE_DATA, or data, unless said."""
+    out: Path | None = None
+    """Folder for comparison.json and flips/; in comparisons, named by both, unless said."""
+    limit: int | None = None
+    """So many items of each task, drawn with the seed, instead of all."""
+    seed: int = 0
+    """Of all that is drawn."""
+    same_shots: bool = False
+    """The same examples before all items, instead of a draw for each."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    dtype: Literal["fp32", "bf16"] = "fp32"
+    """Precision of the weights."""
+    json: bool = False
+    """Print JSON for a program to read."""
+
+    def start(self) -> None:
+        import json
+
+        from ensue.evaluate.builtin import BUILT_IN
+        from ensue.evaluate.user_tasks import chosen_tasks
+        from ensue.recipes.display import Display
+        from ensue.recipes.evaluating.comparing import as_table, compare_evaluations, in_words
+        from ensue.recipes.evaluating.evaluating import Question
+        from ensue.recipes.evaluating.models import evaluation_of
+
+        display = Display(to_stderr=True)
+        tasks = tuple(chosen_tasks(_names(self.tasks), tell=display.say)) if self.tasks else ()
+        question = Question(
+            tasks,
+            data_folder(self.data),
+            shots=_counts(self.shots),
+            limit=self.limit,
+            seed=self.seed,
+            same_shots=self.same_shots,
+        )
+        first, second = (
+            evaluation_of(model, question, device=self.device, dtype=self.dtype, display=display)
+            for model in (self.first, self.second)
+        )
+        names = [task.name for task in tasks]
+        folder, told = compare_evaluations(
+            first, second, self.out, names=names, tasks=tasks or BUILT_IN, seed=self.seed
+        )
+        if self.json:
+            print(json.dumps(told))
+            return
+        Display().show(as_table(told))
+        display.say(f"\n{in_words(told)}\nin {folder}: comparison.json, and in flips/ each item that flipped")
+
+
+def _show_tasks(names: str, data: Path, *, as_json: bool) -> None:
+    import json
+
+    from ensue.evaluate.builtin import BUILT_IN
+    from ensue.evaluate.user_tasks import chosen_tasks
+    from ensue.recipes.display import Display
+    from ensue.recipes.evaluating.listing import as_table, described, list_tasks
+
+    display = Display(to_stderr=True)
+    tasks = chosen_tasks(_names(names), tell=display.say) if names else BUILT_IN
+    listed = list_tasks(tasks, data)
+    if as_json:
+        print(json.dumps(described(listed)))
+    else:
+        Display().show(as_table(listed, data))
 
 
 def data_folder(given: Path | None) -> Path:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ensue.evaluate.builtin import BUILT_IN, task_called
+from ensue.evaluate.builtin import task_called
 from ensue.evaluate.task import Task
 
 
@@ -29,12 +29,6 @@ def chosen_tasks(names: Sequence[str], *, tell: Callable[[str], None] = print) -
         tasks.extend([task_called(inner, files[file])] if colon else files[file])
     _check_names(tasks)
     return tasks
-
-
-def all_tasks(files: Sequence[str] = (), *, tell: Callable[[str], None] = print) -> tuple[Task, ...]:
-    """The built-in tasks, and those of Python files."""
-    own = (task for file in files for task in tasks_in_file(Path(file), tell=tell))
-    return (*BUILT_IN, *own)
 
 
 def tasks_in_file(path: Path, *, tell: Callable[[str], None] = print) -> tuple[Task, ...]:

@@ -1,0 +1,72 @@
+"""All tasks: what they measure, the files they need, and whether those are there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from ensue.evaluate.splits import Role, find_split
+from ensue.evaluate.task import Task
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A task and its files: `test` and `train` are their names, `..._there` whether they are in the data folder."""
+
+    name: str
+    about: str
+    shots: int
+    test: str
+    train: str | None
+    test_there: bool
+    train_there: bool
+    origin: str
+
+
+def list_tasks(tasks: Sequence[Task], data: Path) -> list[Listed]:
+    """The tasks in order, with a look into the folder `data`."""
+    return [
+        Listed(
+            name=task.name,
+            about=task.about,
+            shots=task.shots,
+            test=task.files.test,
+            train=task.files.train,
+            test_there=_is_there(task, data, task.files.test, "test"),
+            train_there=task.files.train is not None and _is_there(task, data, task.files.train, "train"),
+            origin=task.files.origin,
+        )
+        for task in tasks
+    ]
+
+
+def described(listed: Sequence[Listed]) -> list[dict[str, Any]]:
+    """As plain values for JSON."""
+    return [asdict(task) for task in listed]
+
+
+def as_table(listed: Sequence[Listed], data: Path) -> Table:
+    """For a terminal; where a file is not there, where it comes from."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("task", "what it measures", "shots", f"files in {data}", "missing"):
+        table.add_column(name, justify="right" if name == "shots" else "left")
+    for task in listed:
+        names = [task.test, *([task.train] if task.train is not None and task.train != task.test else [])]
+        missing = [] if task.test_there else [task.test]
+        if task.train is not None and not task.train_there and task.train not in missing:
+            missing.append(task.train)
+        said = f"{' and '.join(missing)} ({task.origin})" if missing and task.origin else " and ".join(missing)
+        table.add_row(task.name, task.about, str(task.shots), ", ".join(names), said)
+    return table
+
+
+def _is_there(task: Task, data: Path, name: str, role: Role) -> bool:
+    try:
+        find_split(data, name, role=role, any_ending=task.files.read is not None)
+    except FileNotFoundError:
+        return False
+    return True
