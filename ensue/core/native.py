@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -24,13 +25,28 @@ from torch import Tensor
 LARGE_BLOCKS = "large_blocks.cpp"
 """torch's memory for large tensors, on any Linux: a library of its own, built against torch's headers."""
 
-SOURCES = ("activation.cpp", "attention.cpp", "cross_entropy.cpp", "norm.cpp", "rotary.cpp")
-HEADERS = ("product.h", "vector.h")
-NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16", "fma")
+NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16", "avx512_vnni", "fma")
 FLAGS = (
     *("-O3", "-std=c++17", "-fPIC", "-fopenmp", "-fno-math-errno"),
-    *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mfma"),
+    *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mavx512vnni", "-mfma"),
 )
+
+
+@dataclass(frozen=True)
+class Library:
+    """Sources that are built into one library, and the headers they read."""
+
+    name: str
+    sources: tuple[str, ...]
+    headers: tuple[str, ...]
+
+
+TRAINING = Library(
+    "kernels",
+    ("activation.cpp", "attention.cpp", "cross_entropy.cpp", "norm.cpp", "rotary.cpp"),
+    ("product.h", "vector.h"),
+)
+INFERENCE = Library("inference", ("inference.cpp",), ("packed.h", "vector.h"))
 
 
 class Unavailable(Exception):
@@ -57,27 +73,27 @@ def usable_kernels(device: torch.device) -> Kernels | None:
     return kernels()
 
 
-def kernels() -> Kernels | None:
+def kernels(library: Library = TRAINING) -> Kernels | None:
     """The kernels, built at the first call on a machine; None where they cannot be had."""
-    found = _found()
+    found = _found(library)
     return found if isinstance(found, Kernels) else None
 
 
-def why_no_kernels() -> Unavailable | None:
+def why_no_kernels(library: Library = TRAINING) -> Unavailable | None:
     """The reason why there are none; None where there are."""
-    found = _found()
+    found = _found(library)
     return found if isinstance(found, Unavailable) else None
 
 
 @cache
-def _found() -> Kernels | Unavailable:
+def _found(library: Library) -> Kernels | Unavailable:
     try:
-        return load_kernels()
+        return load_kernels(library)
     except Unavailable as reason:
         return reason
 
 
-def load_kernels() -> Kernels:
+def load_kernels(library: Library = TRAINING) -> Kernels:
     """Build if need be, and load. Raises Unavailable with the reason."""
     if os.environ.get("ENSUE_KERNELS") == "off":
         raise Unavailable("ENSUE_KERNELS is off")
@@ -86,12 +102,12 @@ def load_kernels() -> Kernels:
         raise Unavailable(f"this processor lacks {', '.join(missing)}")
     compiler = _compiler()
     with as_file(files("ensue.core") / "kernels") as sources:
-        path = _cache_folder() / f"kernels-{_fingerprint(sources)}.so"
+        path = _cache_folder() / f"{library.name}-{_fingerprint(library, sources)}.so"
         if not path.exists():
             if compiler is None:
                 raise Unavailable("no C++ compiler was found; install g++ or clang++")
             # torch has loaded its own libgomp by this name, so that both share one pool of threads.
-            _build(sources, compiler, path, names=SOURCES, flags=FLAGS, link=("-fopenmp",))
+            _build(sources, compiler, path, names=library.sources, flags=FLAGS, link=("-fopenmp",))
     try:
         return Kernels(path)
     except OSError as error:
@@ -161,10 +177,10 @@ def _build(
         raise Unavailable(f"building them failed ({error})") from error
 
 
-def _fingerprint(sources: Path) -> str:
+def _fingerprint(library: Library, sources: Path) -> str:
     """Of the sources and of how they are built: another version of Ensue builds its own."""
     digest = hashlib.sha256(" ".join(FLAGS).encode())
-    for name in (*HEADERS, *SOURCES):
+    for name in (*library.headers, *library.sources):
         digest.update((sources / name).read_bytes())
     return digest.hexdigest()[:16]
 

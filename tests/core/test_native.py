@@ -82,4 +82,7 @@ def test_only_bf16_passes_use_them():
 
 def test_every_source_is_in_the_list():
     folder = Path(native.__file__).parent / "kernels"
-    assert {path.name for path in folder.iterdir()} == {*native.SOURCES, *native.HEADERS, native.LARGE_BLOCKS}
+    assert {path.name for path in folder.iterdir()} == {
+        *(name for library in (native.TRAINING, native.INFERENCE) for name in (*library.sources, *library.headers)),
+        native.LARGE_BLOCKS,
+    }

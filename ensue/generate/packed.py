@@ -1,0 +1,253 @@
+"""A model's weights in the order in which one C++ call reads them, in fp32, bf16 or int8.
+
+The call is a whole forward pass over a paged cache (`ensue/core/kernels/inference.cpp`), for models it knows: dense or
+banded attention and widths that are multiples of 64. `GPT.forward` is its slow twin.
+
+Legend: O outputs, K inputs, V vocabulary, W width, C context, D head width.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ensue.core.native import INFERENCE, Kernels, kernels, why_no_kernels
+from ensue.model.attention import Attention
+from ensue.model.block import MLP, Block
+from ensue.model.config import GPTConfig
+from ensue.model.gpt import GPT
+from ensue.model.norm import LayerNorm, Norm
+from ensue.model.patterns import Banded, Dense, Pattern
+from ensue.model.rotary import rotation_of
+
+Precision = Literal["fp32", "bf16", "int8"]
+KINDS: dict[Precision, int] = {"fp32": 0, "bf16": 1, "int8": 2}
+BLOCK, PAGE, WIDEST_HEAD = 64, 16, 256
+NO_WINDOW = 1 << 40
+
+
+class _Norm(ctypes.Structure):
+    _fields_ = (("gain", ctypes.c_void_p), ("bias", ctypes.c_void_p))
+
+
+class _Matrix(ctypes.Structure):
+    _fields_ = (
+        ("weights", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("inputs", ctypes.c_long),
+        ("outputs", ctypes.c_long),
+    )
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = (
+        ("attention_norm", _Norm),
+        ("mlp_norm", _Norm),
+        ("qkv", _Matrix),
+        ("out", _Matrix),
+        ("up", _Matrix),
+        ("down", _Matrix),
+        ("query_gain", ctypes.c_void_p),
+        ("key_gain", ctypes.c_void_p),
+        ("window", ctypes.c_long),
+    )
+
+
+class _Model(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_long) for name in ("kind", "layers", "width", "heads", "head_width", "hidden", "vocab")),
+        *((name, ctypes.c_bool) for name in ("norm_first", "centred", "gated")),
+        ("epsilon", ctypes.c_float),
+        ("scale", ctypes.c_float),
+        *((name, ctypes.c_void_p) for name in ("tokens", "positions", "cosines", "sines")),
+        ("final_norm", _Norm),
+        ("head", _Matrix),
+        ("layer", ctypes.POINTER(_Layer)),
+    )
+
+
+class _Pass(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_long) for name in ("count", "wanted", "pages", "table")),
+        *((name, ctypes.c_void_p) for name in ("ids", "places", "requests", "tables", "which", "cache")),
+        ("states", ctypes.c_void_p),
+        ("logits", ctypes.c_void_p),
+    )
+
+
+def why_not_packed(config: GPTConfig) -> str | None:
+    """Why a model cannot be packed here, in words that follow "PyTorch computes each pass: "; None where it can."""
+    reason = why_no_kernels(INFERENCE)
+    if reason is not None:
+        return str(reason)
+    odd = [name for name, width in (("width", config.width), ("mlp_width", config.hidden)) if width % BLOCK]
+    if odd:
+        return f"{' and '.join(odd)} of this model are no multiple of {BLOCK}"
+    if config.head_width % 16 or config.head_width > WIDEST_HEAD:
+        return f"its heads are {config.head_width} wide, no multiple of 16 up to {WIDEST_HEAD}"
+    others = {type(pattern).__name__ for pattern in config.patterns if not isinstance(pattern, Dense | Banded)}
+    return f"it has {' and '.join(sorted(others))} attention" if others else None
+
+
+@dataclass
+class PackedModel:
+    """Packed weights, ready to be run. Keep it: the C++ side reads its tensors in place."""
+
+    config: GPTConfig
+    precision: Precision
+    kernels: Kernels
+    _held: list[object] = field(default_factory=list)
+    _model: _Model = field(default_factory=_Model)
+
+    @classmethod
+    def of(cls, model: GPT, precision: Precision) -> PackedModel:
+        """Pack `model`, which is not changed. Raises ValueError where it cannot be; see `why_not_packed`."""
+        reason = why_not_packed(model.config)
+        found = kernels(INFERENCE)
+        if reason is not None or found is None:
+            raise ValueError(f"this model cannot be packed: {reason}.")
+        packed = cls(model.config, precision, found)
+        packed._fill(model)
+        return packed
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the packed weights."""
+        return sum(held.nbytes for held in self._held if isinstance(held, Tensor))
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Weights that one pass reads, however few its tokens: all but the embedding table."""
+        return self.bytes - self._table_bytes
+
+    def new_cache(self, pages: int) -> Tensor:
+        """Zeroed keys and values of every layer for so many pages of 16 tokens: (N, 2, pages, H, 16 x D)."""
+        config = self.config
+        dtype = torch.float32 if self.precision == "fp32" else torch.bfloat16
+        return torch.zeros(config.layers, 2, pages, config.heads, PAGE * config.head_width, dtype=dtype)
+
+    def run(
+        self,
+        ids: Sequence[int],
+        places: Sequence[int],
+        requests: Sequence[int],
+        *,
+        tables: Tensor,
+        cache: Tensor,
+        wanted: Sequence[int],
+        logits: bool = True,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Add tokens to the cache; the (Q, W) final states and (Q, V) logits of those that are `wanted`.
+
+        Token i has the id `ids[i]` and stands at `places[i]` of request `requests[i]`, whose pages are the row of
+        `tables` (R, P) int32. Tokens of one request are in order, and all before them are in the cache or in the pass.
+        """
+        assert tables.dtype == torch.int32
+        assert tables.is_contiguous()
+        assert max(places) < self.config.context
+        count = len(ids)
+        numbers = torch.tensor([*ids, *places, *requests, *wanted], dtype=torch.int32)
+        states = torch.empty(len(wanted), self.config.width)
+        scores = torch.empty(len(wanted), self.config.vocab) if logits else None
+        at = numbers.data_ptr()
+        step = 4 * count
+        given = _Pass(
+            *(count, len(wanted), cache.shape[2], tables.shape[1]),
+            *(at, at + step, at + 2 * step, tables.data_ptr(), at + 3 * step, cache.data_ptr()),
+            *(states.data_ptr(), None if scores is None else scores.data_ptr()),
+        )
+        self.kernels.call("inference_pass", self._model, given)
+        return states, scores
+
+    def _fill(self, model: GPT) -> None:
+        config, given = model.config, self._model
+        table_dtype = torch.float32 if self.precision == "fp32" else torch.bfloat16
+        given.kind, given.layers, given.width = KINDS[self.precision], config.layers, config.width
+        given.heads, given.head_width, given.hidden = config.heads, config.head_width, config.hidden
+        given.vocab = config.vocab
+        given.norm_first, given.centred = config.norm_place == "pre", config.norm == "layer"
+        given.gated, given.epsilon = config.mlp == "swiglu", config.norm_epsilon
+        given.scale = config.attention_scale if config.attention_scale is not None else config.head_width**-0.5
+        given.tokens = self._keep(model.token_embedding.weight.detach().to(table_dtype))
+        self._table_bytes = self.bytes
+        if model.position_embedding is not None:
+            given.positions = self._keep(model.position_embedding.weight.detach().to(table_dtype))
+        else:
+            angles = rotation_of(torch.arange(config.context)[None], config.head_width, config.rotary_base)
+            given.cosines, given.sines = (self._keep(table[0, 0]) for table in angles)
+        given.final_norm = self._norm(model.final_norm)
+        given.head = self._matrix(model.head_weight, None)
+        layers = (_Layer * config.layers)()
+        for place, block in enumerate(model.blocks):
+            assert isinstance(block, Block)
+            layers[place] = self._layer(block, config.pattern(place))
+        self._held.append(layers)
+        given.layer = layers
+
+    def _layer(self, block: Block, pattern: Pattern) -> _Layer:
+        attention, mlp = block.attention, block.mlp
+        up = mlp.up if isinstance(mlp, MLP) else mlp.gate_up
+        gains = [None if norm is None else self._keep(norm.weight.detach().float()) for norm in _head_norms(attention)]
+        return _Layer(
+            self._norm(block.attention_norm),
+            self._norm(block.mlp_norm),
+            *(self._linear(linear) for linear in (attention.qkv, attention.out, up, mlp.down)),
+            *gains,
+            pattern.window if isinstance(pattern, Banded) else NO_WINDOW,
+        )
+
+    def _linear(self, linear: nn.Linear) -> _Matrix:
+        return self._matrix(linear.weight, linear.bias)
+
+    def _matrix(self, weight: Tensor, bias: Tensor | None) -> _Matrix:
+        outputs, inputs = weight.shape
+        values, scales = pack(weight.detach().float(), self.precision)
+        return _Matrix(
+            self._keep(values),
+            None if scales is None else self._keep(scales),
+            None if bias is None else self._keep(bias.detach().float()),
+            inputs,
+            outputs,
+        )
+
+    def _norm(self, norm: Norm | None) -> _Norm:
+        if norm is None:
+            return _Norm(None, None)
+        bias = self._keep(norm.bias.detach().float()) if isinstance(norm, LayerNorm) else None
+        return _Norm(self._keep(norm.weight.detach().float()), bias)
+
+    def _keep(self, tensor: Tensor) -> int:
+        tensor = tensor.contiguous()
+        self._held.append(tensor)
+        return tensor.data_ptr()
+
+
+def pack(weight: Tensor, precision: Precision) -> tuple[Tensor, Tensor | None]:
+    """(O, K) fp32 as `packed.h` reads it, and the (O,) scales of int8: blocks of 64 outputs, padded with zeros."""
+    outputs, inputs = weight.shape
+    padded = F.pad(weight, (0, 0, 0, -outputs % BLOCK))
+    blocks = len(padded) // BLOCK
+    if precision == "fp32":
+        return padded.view(blocks, BLOCK, inputs).transpose(1, 2).contiguous(), None
+    if precision == "bf16":
+        return padded.bfloat16().view(blocks, BLOCK, inputs // 2, 2).transpose(1, 2).contiguous(), None
+    whole, scales = quantise(padded)
+    shifted = (whole.to(torch.int16) + 128).to(torch.uint8)
+    return shifted.view(blocks, BLOCK, inputs // 4, 4).transpose(1, 2).contiguous(), scales
+
+
+def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """(O, K) fp32 -> int8 and (O,) scales: each output's largest weight is 127 times its scale."""
+    scales = weight.abs().amax(1).clamp(min=1e-12) / 127
+    return (weight / scales[:, None]).round().to(torch.int8), scales
+
+
+def _head_norms(attention: Attention) -> tuple[Norm | None, Norm | None]:
+    return attention.query_norm, attention.key_norm
