@@ -57,11 +57,16 @@ def substitute(text: str, candidates: Sequence[str], *, of_somebody: bool = Fals
     beginning of one, and where the pronoun is somebody's, "his" or "her", the candidate gets 's. Raises ValueError
     where there is no blank.
     """
-    before, blank, rest = re.sub(r" {2,}", " ", text.strip()).partition(BLANK)
+    before, rest = _around_blank(text.strip())
+    placed = tuple(_in_place(candidate.strip(), before, of_somebody) for candidate in candidates)
+    return Substituted(before, placed, rest)
+
+
+def _around_blank(text: str) -> tuple[str, str]:
+    before, blank, rest = text.partition(BLANK)
     if not blank:
         raise ValueError(f"there is no blank {BLANK} where the candidates go: {text}")
-    placed = tuple(_in_place(candidate.strip(), before, of_somebody) for candidate in candidates)
-    return Substituted(before, placed, SPACE_BEFORE_MARK.sub(r"\1", rest))
+    return before, rest
 
 
 def _in_place(candidate: str, before: str, of_somebody: bool) -> str:
@@ -74,11 +79,15 @@ def _in_place(candidate: str, before: str, of_somebody: bool) -> str:
 
 
 def winograd(row: Row) -> tuple[Substituted, int]:
-    """A row of the 273, in the layout with a blank or that with the pronoun's place; and the right candidate."""
+    """A row of the 273, in the layout with a blank or that with the pronoun's place; and the right candidate.
+
+    Spaces that stand double or before a full stop, as the set is shared, are undone.
+    """
     text, candidates = row["text"], one_of(row, "choices", "options")
     if "pronoun_loc" in row:
         place = int(row["pronoun_loc"])
         text = text[:place] + BLANK + text[place + len(row["pronoun"]) :]
+    text = SPACE_BEFORE_MARK.sub(r"\1", re.sub(r" {2,}", " ", text))
     following = text.partition(BLANK)[2].split(maxsplit=1)
     of_somebody = bool(following) and following[0].strip(".,;:!?") in POSSESSED.split()
     return substitute(text, candidates, of_somebody=of_somebody), label_of(row, "label", names=candidates)
@@ -93,10 +102,15 @@ def _winograd_partial(row: Row) -> Item:
 
 
 def _winogrande(row: Row) -> Item:
+    """Its candidates are written as they read in the blank."""
     if "option1" in row:  # the original counts from 1
         candidates = (row["option1"], row["option2"])
-        return partial(substitute(row["sentence"], candidates), label_of(row, "answer", names=("0", *candidates)) - 1)
-    return partial(substitute(row["text"], row["choices"]), label_of(row, "label", names=row["choices"]))
+        answer = label_of(row, "answer", names=("0", *candidates)) - 1
+    else:
+        candidates = tuple(row["choices"])
+        answer = label_of(row, "label", names=candidates)
+    before, rest = _around_blank(one_of(row, "text", "sentence").strip())
+    return partial(Substituted(before, candidates, re.sub(r"^ {2,}", " ", rest)), answer)
 
 
 WSC_FILES = Files(
