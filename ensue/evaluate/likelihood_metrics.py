@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ensue.evaluate.task import Item, Metric, Outcome, Passage, Target
+from ensue.evaluate.task import Item, Metric, Outcome, Passage
 
 Units = Callable[[str], int]
 """How many units an original text has."""
@@ -41,12 +41,17 @@ def utf8_bytes(text: str) -> int:
 
 
 def perplexity(units: Units, *, name: str = "perplexity") -> Metric:
-    """exp(-ln p / units) over all items together; of Targets, each counts as one unit."""
+    """exp(-ln p / units) of Passages, over all items together."""
     return Metric(name, _pairs(units), perplexity_of, higher_is_better=False)
 
 
+def target_perplexity(*, name: str = "perplexity") -> Metric:
+    """exp(-ln p / items) of Targets: each counts once, however many tokens it has."""
+    return Metric(name, lambda item, outcome: (outcome.scores[0].nats, 1), perplexity_of, higher_is_better=False)
+
+
 def bits(units: Units, *, name: str) -> Metric:
-    """-log2 p / units over all items together, such as bits per byte."""
+    """-log2 p / units of Passages, over all items together, such as bits per byte."""
     return Metric(name, _pairs(units), lambda pairs: -_ratio(pairs) / math.log(2), higher_is_better=False)
 
 
@@ -58,6 +63,11 @@ def token_perplexity(*, name: str = "token_perplexity") -> Metric:
         return scored.nats, len(scored.token_nats)
 
     return Metric(name, value, perplexity_of, higher_is_better=False)
+
+
+def foretold(*, name: str = "accuracy") -> Metric:
+    """Whether every token of a Target was the likeliest there."""
+    return Metric(name, lambda item, outcome: float(outcome.scores[0].greedy))
 
 
 def perplexity_of(pairs: Sequence[Pair]) -> float:
@@ -73,8 +83,8 @@ def _ratio(pairs: Sequence[Pair]) -> float:
 
 def _pairs(units: Units) -> Callable[[Item, Outcome], Pair]:
     def value(item: Item, outcome: Outcome) -> Pair:
-        assert isinstance(item, Passage | Target)
+        assert isinstance(item, Passage)
         (scored,) = outcome.scores
-        return scored.nats, units(item.original) if isinstance(item, Passage) else 1
+        return scored.nats, units(item.original)
 
     return value
