@@ -89,7 +89,7 @@ def compare_task(
         raise ValueError(f"{name}: {sides} hold different items; evaluate both with the same --limit and --seed.")
     told: dict[str, Any] = {"task": name, "shots": shots, "items": len(ones), "metrics": {}}
     flipped: list[dict[str, Any]] | None = None
-    for metric in _metrics(first, name, shots, tasks):
+    for metric in metrics_of(first, name, shots, tasks):
         before, after = ([record["values"][metric.name] for record in side] for side in (ones, twos))
         told["metrics"][metric.name] = {
             **asdict(compare(metric, before, after, seed=seed)),
@@ -105,7 +105,7 @@ def compare_task(
     return told, flipped or []
 
 
-def _metrics(side: Evaluation, name: str, shots: int, tasks: Sequence[Task]) -> list[Metric]:
+def metrics_of(side: Evaluation, name: str, shots: int, tasks: Sequence[Task]) -> list[Metric]:
     """The task's metrics; where the task itself is not at hand, means are known all the same."""
     digest = side.told["tasks"][name]["digests"]["definition"]
     known = next((task for task in tasks if task.name == name and definition_digest(task) == digest), None)
