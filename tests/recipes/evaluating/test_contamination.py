@@ -16,7 +16,6 @@ from ensue.recipes.evaluating.evaluating import Question, evaluate
 from ensue.recipes.evaluating.models import open_scorer
 
 WORDS = "amber birch cedar dune elm fern grove heath iris jade kelp lime moss nut oak pine quartz reed sage thorn"
-)
 
 
 def sentence(number: int) -> str:
