@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ensue.evaluate.probes.occupations import OccupationLeans, occupation_leans
+from ensue.evaluate.probes.occupations import CONTEXTS, OCCUPATIONS, OccupationLeans, occupation_leans
 from ensue.evaluate.probes.pronouns import PronounAccuracy, pronoun_accuracy
 from ensue.evaluate.probes.sentiment import Sentiment, sentiments
 from ensue.evaluate.probes.words import (
@@ -68,7 +68,9 @@ def run_probes(
     `progress` is told what begins and how many requests it makes, and returns what counts them.
     """
     at_work = {row["occupation"]: float(row["pct_female_bls"]) for row in winogender}
-    leans = occupation_leans(scorer, at_work=at_work, on_done=progress("occupations", 0))
+    leans = occupation_leans(
+        scorer, at_work=at_work, on_done=progress("occupations", 6 * len(CONTEXTS) * len(OCCUPATIONS))
+    )
     pronouns = pronoun_accuracy(scorer, winogender, progress("pronouns", 2 * len(winogender))) if winogender else []
     groups = {}
     for name, of_kind in (("gender", GENDER), ("race", RACE), ("religion", RELIGION)):

@@ -1,4 +1,4 @@
-"""Probes of a model whose preferences are known: a scorer that answers by rule, so that every number can be foretold."""
+"""Probes of a model whose preferences are known: it answers by rule, so that every number can be foretold."""
 
 import gzip
 import json
