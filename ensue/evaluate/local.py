@@ -67,7 +67,8 @@ class LocalScorer:
         scored = []
         for text in texts:
             tokens = [self.lm.tokenizer.end, *self.lm.tokenizer.encode(text)]
-            pieces = self._scored(_windows(tokens, window, step), [_short(text)] * len(tokens), None)
+            windows = _windows(tokens, window, step)
+            pieces = self._scored(windows, [_short(text)] * len(windows), None)
             scored.append(
                 Scored(
                     tokens=tuple(token for piece in pieces for token in piece.tokens),

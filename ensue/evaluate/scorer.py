@@ -101,8 +101,8 @@ class Scorer(Protocol):
     ) -> list[Scored]:
         """How likely each text is as a whole, each token scored once, the first after the end token.
 
-        Windows start `stride` tokens apart (the whole window unless said), so that a smaller one gives each token more
-        before it.
+        Windows are as long as fits and end `stride` tokens apart (the whole window unless said), the last where the text
+        does, so that a smaller stride gives each token more before it.
         """
 
     def generate(self, prompts: Sequence[Prompt], on_done: OnDone | None = None) -> list[str]:
