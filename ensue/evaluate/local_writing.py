@@ -1,4 +1,4 @@
-"""Free text from a model in this process: greedy and sampled rows in batches, beam searches one by one."""
+"""Free text from a model in this process: greedy and sampled rows in batches, searches one by one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ensue.generate.continuation import Continuation
 from ensue.generate.decode import stream_tokens
 from ensue.generate.lm import LM
 from ensue.generate.settings import Sampling
+from ensue.generate.words import likeliest_word
 
 CACHE_BYTES = 2**30
 """Of keys and values, for the rows that are written together."""
@@ -30,6 +31,11 @@ def write(lm: LM, prompts: Sequence[Prompt], on_done: OnDone | None = None) -> l
         if decoding.kind == "beam":
             for place in places:
                 written[place] = _search(lm, starts[place], decoding)
+                done(1)
+            continue
+        if decoding.kind == "word":
+            for place in places:
+                written[place] = likeliest_word(lm, starts[place], avoid=set(decoding.avoid), most=_most(lm, decoding))
                 done(1)
             continue
         places.sort(key=lambda place: len(starts[place]))

@@ -47,18 +47,19 @@ class Decoding:
 
     kind   `greedy`; `beam` search of `width` with length penalty `alpha` (GPT-3 2020, section 2.4: 4 and 0.6);
            `sample` at temperature 1 from the `top_k` likeliest (GPT-2 2019, section 3.6: 2) or from those that together
-           reach `top_p`, with the prompt's own seed
+           reach `top_p`, with the prompt's own seed; `word` the likeliest next word that is not one of `avoid`
     most   tokens at most
     stop   ends before any of these; at the end token in any case
     """
 
-    kind: Literal["greedy", "beam", "sample"] = "greedy"
+    kind: Literal["greedy", "beam", "sample", "word"] = "greedy"
     most: int = 64
     stop: tuple[str, ...] = ("\n",)
     width: int = 4
     alpha: float = 0.6
     top_k: int | None = 2
     top_p: float | None = None
+    avoid: tuple[str, ...] = ()
 
 
 def room_for_prompt(window: int, decoding: Decoding) -> int:

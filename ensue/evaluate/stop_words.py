@@ -31,8 +31,8 @@ how however else instead maybe perhaps really well
 CONTRACTIONS = """
 i'm i've i'd i'll you're you've you'd you'll he's he'd he'll she's she'd she'll it's it'd it'll we're we've we'd we'll
 they're they've they'd they'll that's that'd that'll there's there'd here's who's who'd what's where's when's how's
-let's isn't aren't wasn't weren't haven't hasn't hadn't don't doesn't didn't won't wouldn't shan't shouldn't can't cannot
-couldn't mightn't mustn't ain't
+let's isn't aren't wasn't weren't haven't hasn't hadn't don't doesn't didn't won't wouldn't shan't shouldn't can't
+cannot couldn't mightn't mustn't ain't
 """
 
 STOP_WORDS = tuple(
