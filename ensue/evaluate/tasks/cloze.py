@@ -31,7 +31,7 @@ def cbt_rows(path: str) -> Iterator[Row]:
         yield from rows_of(path)
         return
     sentences: list[str] = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
             continue
         place, _, text = line.partition(" ")
@@ -40,14 +40,13 @@ def cbt_rows(path: str) -> Iterator[Row]:
         if place != "21":
             sentences.append(text)
             continue
-        question, *_, candidates = text.split("\t")
-        options = candidates.strip().split("|")
-        answer = text.split("\t")[1].strip() if "\t" in text else ""
-        if MISSING not in question or answer not in options:
+        columns = [column.strip() for column in text.split("\t") if column.strip()]
+        if len(columns) != 3 or MISSING not in columns[0] or columns[1] not in columns[2].split("|"):
             raise ValueError(
                 f"{path}, line {number}: no question with a gap {MISSING}, its word and candidates: {line}"
             )
-        yield {"sentences": sentences, "question": question.strip(), "answer": answer, "options": options}
+        question, answer, candidates = columns
+        yield {"sentences": sentences, "question": question, "answer": answer, "options": candidates.split("|")}
 
 
 def _cbt(row: Row) -> Item:
