@@ -1,0 +1,301 @@
+"""The engine: at each step, one pass over the next tokens of every request that is going."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ensue.generate.engine.choosing import Choice, choose_tokens, tell
+from ensue.generate.engine.drafts import Drafter
+from ensue.generate.engine.pages import PAGE, PagePool
+from ensue.generate.engine.passes import Passes, Tokens
+from ensue.generate.engine.requests import Event, Finish, Request, Told
+
+
+@dataclass
+class _Going:
+    """A request that has pages: `tokens` are its prompt and what was written, `held` of them are in the pages."""
+
+    number: int
+    request: Request
+    tokens: list[int]
+    pages: list[int]
+    slot: int
+    held: int
+    drafted: list[int] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+
+    @property
+    def made(self) -> int:
+        return len(self.tokens) - len(self.request.tokens)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """The tokens of one request in a pass, from place `start` on, and those of them whose logits are asked for."""
+
+    going: _Going
+    ids: list[int]
+    start: int
+    wanted: range
+
+
+class Engine:
+    """Continuous batching over a fixed number of pages.
+
+    A request begins once there are pages for its prompt and all it may write, so that nothing that has begun is ever
+    thrown out; those that wait begin in order, but for ones that wait for a shared beginning to be computed. Long
+    prompts are read in pieces, beside the next tokens of the others. What a request gets does not depend on what else
+    is going on.
+    """
+
+    def __init__(
+        self,
+        passes: Passes,
+        *,
+        pages: int,
+        vocabulary: int | None = None,
+        most: int = 64,
+        pass_tokens: int = 256,
+        drafter: Drafter | None = None,
+    ) -> None:
+        """`pages` are those that `passes` holds; ids from `vocabulary` on are never chosen; at most `most` requests
+        share a pass of about `pass_tokens` tokens."""
+        self.passes, self.pool = passes, PagePool(pages)
+        self.vocabulary = vocabulary or passes.config.vocab
+        self.most, self.pass_tokens, self.drafter = most, pass_tokens, drafter
+        self._waiting: deque[tuple[int, Request]] = deque()
+        self._going: dict[int, _Going] = {}
+        self._slots = list(range(most - 1, -1, -1))
+        longest = -(-passes.config.context // PAGE)
+        self._tables = torch.zeros(most, longest, dtype=torch.int32)
+        self._next = 0
+        self.reused_tokens = self.read_tokens = self.drafted_tokens = self.accepted_tokens = 0
+
+    @property
+    def waiting(self) -> int:
+        """Requests that have not begun."""
+        return len(self._waiting)
+
+    @property
+    def going(self) -> int:
+        """Requests that have."""
+        return len(self._going)
+
+    def submit(self, request: Request) -> int:
+        """Take up a request; its number, by which events name it.
+
+        Raises ValueError for a prompt that is empty, has an unknown token, or does not fit with what it may write.
+        """
+        _check(request, self.passes.config.vocab, self.passes.config.context, self.pool.count * PAGE)
+        number, self._next = self._next, self._next + 1
+        self._waiting.append((number, request))
+        return number
+
+    def cancel(self, number: int) -> None:
+        """Forget a request; its pages are free at once. One that is not there any more is no error."""
+        self._waiting = deque(pair for pair in self._waiting if pair[0] != number)
+        going = self._going.pop(number, None)
+        if going is not None:
+            self._leave(going)
+
+    def step(self) -> list[Event]:
+        """Run one pass, and tell what came of it; nothing where there is nothing to do."""
+        self._admit()
+        spans = self._plan()
+        if not spans:
+            return []
+        ids = [token for span in spans for token in span.ids]
+        places = [span.start + i for span in spans for i in range(len(span.ids))]
+        rows = [span.going.slot for span in spans for _ in span.ids]
+        wanted: list[int] = []
+        first = 0
+        for span in spans:
+            wanted.extend(first + i for i in span.wanted)
+            first += len(span.ids)
+        _, logits = self.passes.run(Tokens(ids, places, rows), self._tables, wanted)
+        self.read_tokens += len(ids)
+        return self._take(spans, logits)
+
+    def run(self, requests: Sequence[Request]) -> list[list[Told]]:
+        """The new tokens of each request, all of them served to their end."""
+        numbers = {self.submit(request): place for place, request in enumerate(requests)}
+        new: list[list[Told]] = [[] for _ in requests]
+        while numbers.keys() & (self._going.keys() | {number for number, _ in self._waiting}):
+            for event in self.step():
+                new[numbers[event.request]].extend(event.new)
+        return new
+
+    def _admit(self) -> None:
+        """Begin the requests that wait, as far as there are slots and pages."""
+        held_back: list[tuple[int, Request]] = []
+        while self._waiting and self._slots:
+            number, request = self._waiting[0]
+            prefix = self.pool.prefix_of(request.tokens) if not request.of_prompt else None
+            if prefix is not None and prefix.pending:
+                held_back.append(self._waiting.popleft())
+                continue
+            shared = list(prefix.pages) if prefix is not None else []
+            needed = -(-(len(request.tokens) + max(0, request.most - 1)) // PAGE) - len(shared)
+            self.pool.read(shared)
+            if needed > self.pool.available:
+                self.pool.release(shared)
+                break
+            self._waiting.popleft()
+            self._begin(number, request, shared, needed)
+        self._waiting.extendleft(reversed(held_back))
+
+    def _begin(self, number: int, request: Request, shared: list[int], needed: int) -> None:
+        pages = [*shared, *self.pool.take(needed)]
+        slot = self._slots.pop()
+        self._tables[slot, : len(pages)] = torch.tensor(pages, dtype=torch.int32)
+        self.pool.announce(request.tokens, pages)
+        self.reused_tokens += len(shared) * PAGE
+        self._going[number] = _Going(number, request, list(request.tokens), pages, slot, len(shared) * PAGE)
+
+    def _plan(self) -> list[_Span]:
+        """The next token of every request that writes, with guesses at what follows; then pieces of prompts."""
+        writing = [going for going in self._going.values() if len(going.tokens) - going.held == 1 and going.made]
+        self._draft(writing)
+        spans = []
+        for going in writing:
+            ids = [*going.tokens[going.held :], *going.drafted]
+            spans.append(_Span(going, ids, going.held, range(len(ids))))
+        room = max(1, self.pass_tokens - sum(len(span.ids) for span in spans))
+        busy = {going.number for going in writing}
+        for going in self._going.values():
+            if going.number in busy or room <= 0:
+                continue
+            ids = going.tokens[going.held : going.held + room]
+            room -= len(ids)
+            at_end = going.held + len(ids) == len(going.tokens)
+            some = range(len(ids) - 1, len(ids)) if at_end else range(0)
+            spans.append(_Span(going, ids, going.held, range(len(ids)) if going.request.of_prompt else some))
+        return spans
+
+    def _draft(self, writing: Sequence[_Going]) -> None:
+        if self.drafter is None or not writing:
+            return
+        room = max(0, self.pass_tokens - len(writing)) // len(writing)
+        limits = [min(room, going.request.most - going.made - 1) for going in writing]
+        guesses = self.drafter.guess([going.tokens for going in writing], limits)
+        for going, guess in zip(writing, guesses, strict=True):
+            going.drafted = [token for token in guess if token < self.vocabulary]
+
+    def _take(self, spans: Sequence[_Span], logits: Tensor) -> list[Event]:
+        """Choose what comes next wherever a request has read all it has, and tell of it."""
+        first = 0
+        ends: list[tuple[_Span, Tensor]] = []
+        events: list[Event] = []
+        for span in spans:
+            rows = logits[first : first + len(span.wanted)]
+            first += len(span.wanted)
+            going = span.going
+            going.held += len(span.ids) - len(going.drafted)
+            self.pool.finish(going.pages[: going.held // PAGE])
+            told = self._tell_prompt(span, rows)
+            ready = going.held == len(going.tokens)
+            if ready and going.request.most:
+                ends.append((span, rows))
+            finished: Finish | None = "length" if ready and not going.request.most else None
+            if told or finished:
+                events.append(Event(going.number, prompt=told, finished=finished))
+            if finished:
+                self._end(going)
+        return [*events, *self._write(ends)]
+
+    def _write(self, ends: Sequence[tuple[_Span, Tensor]]) -> list[Event]:
+        """New tokens of requests whose last place has logits: one, and one more for each guess that was right."""
+        states = [_Writing(span.going, rows[len(rows) - len(span.going.drafted) - 1 :]) for span, rows in ends]
+        going = list(states)
+        while going:
+            rows = torch.stack([state.row for state in going])
+            choices = [state.choice for state in going]
+            tokens = choose_tokens(rows, choices, self.vocabulary)
+            most = max(state.going.request.likeliest for state in going)
+            for state, told in zip(going, tell(rows, tokens, most), strict=True):
+                state.add(told)
+            going = [state for state in going if state.goes_on]
+        events = []
+        for state in states:
+            self.drafted_tokens += len(state.going.drafted)
+            self.accepted_tokens += len(state.new) - 1
+            state.going.held += len(state.new) - 1
+            state.going.drafted = []
+            events.append(Event(state.going.number, new=tuple(state.new), finished=state.finished))
+            if state.finished is not None:
+                self._end(state.going)
+        return events
+
+    def _tell_prompt(self, span: _Span, rows: Tensor) -> tuple[Told, ...]:
+        request = span.going.request
+        if not request.of_prompt or span.start >= len(request.tokens):
+            return ()
+        start = (Told(request.tokens[0], None),) if span.start == 0 else ()
+        known = request.tokens[span.start + 1 : span.start + 1 + len(span.ids)]
+        return (*start, *tell(rows[: len(known)], known, request.likeliest)) if known else start
+
+    def _end(self, going: _Going) -> None:
+        """A request is done: what it computed stays, for one that begins alike."""
+        del self._going[going.number]
+        held = going.tokens[: going.held]
+        self.pool.announce(held, going.pages)
+        self.pool.finish(going.pages[: len(held) // PAGE])
+        self._leave(going)
+
+    def _leave(self, going: _Going) -> None:
+        self.pool.release(going.pages)
+        self._slots.append(going.slot)
+
+
+class _Writing:
+    """A request as its next tokens are chosen, one after the other, as long as its guesses are right."""
+
+    def __init__(self, going: _Going, rows: Tensor) -> None:
+        self.going, self._rows = going, rows
+        self.new: list[Told] = []
+        self.finished: Finish | None = None
+
+    @property
+    def row(self) -> Tensor:
+        return self._rows[len(self.new)]
+
+    @property
+    def choice(self) -> Choice:
+        return Choice(self.going.request, self.going.tokens, self.going.made)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the token just added is the one that was guessed, so that what comes after it is known."""
+        place, drafted = len(self.new) - 1, self.going.drafted
+        return self.finished is None and place < len(drafted) and drafted[place] == self.new[-1].token
+
+    def add(self, told: Told) -> None:
+        request = self.going.request
+        self.new.append(Told(told.token, told.nats, told.likeliest[: request.likeliest], told.rank))
+        self.going.tokens.append(told.token)
+        if told.token in request.stop:
+            self.finished = "stop"
+        elif self.going.made == request.most:
+            self.finished = "length"
+
+
+def _check(request: Request, vocab: int, context: int, room: int) -> None:
+    if not request.tokens:
+        raise ValueError("the prompt has no tokens; begin it with the tokenizer's end token.")
+    if not 0 <= min(request.tokens) <= max(request.tokens) < vocab:
+        raise ValueError(f"the prompt has a token id outside this model's vocabulary of {vocab:,}.")
+    if request.most < 0:
+        raise ValueError(f"most {request.most} is below 0; say how many tokens to write.")
+    length = len(request.tokens) + request.most
+    if length > context:
+        raise ValueError(
+            f"the prompt has {len(request.tokens):,} tokens and up to {request.most:,} are to be written, more "
+            f"than this model's context of {context:,}. Shorten the prompt, or ask for fewer."
+        )
+    if length > room:
+        raise ValueError(f"{length:,} tokens are more than the whole cache of {room:,}; give it more memory.")

@@ -1,0 +1,74 @@
+"""What is asked of the engine, and what it answers, token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from ensue.generate.settings import Sampling
+
+Constraint = Callable[[Sequence[int]], Tensor]
+"""From the new tokens so far to a (V,) bool tensor of those that may come next; at least one is true."""
+
+Finish = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A prompt, and how it is to be gone on with.
+
+    tokens          the prompt, at least one token
+    most            new tokens at most; 0 scores the prompt only
+    seed            decides every draw of this request, whatever else is going on
+    stop            tokens that end it; the one that did is told as well
+    likeliest       how many of the likeliest tokens are told beside each, with their log-probabilities
+    of_prompt       tell that of the prompt's tokens too
+    bias            added to the logits of these tokens
+    presence, frequency   subtracted from the logits of tokens that were written: once, and for each time (OpenAI's API)
+    constraint      which tokens may come next
+    """
+
+    tokens: tuple[int, ...]
+    most: int = 16
+    sampling: Sampling = field(default_factory=Sampling)
+    seed: int = 0
+    stop: frozenset[int] = frozenset()
+    likeliest: int = 0
+    of_prompt: bool = False
+    bias: Mapping[int, float] = field(default_factory=dict)
+    presence: float = 0.0
+    frequency: float = 0.0
+    constraint: Constraint | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether its next token is the likeliest, with nothing added to the logits."""
+        sampling = self.sampling
+        changed = self.bias or self.presence or self.frequency or self.constraint is not None
+        return not (sampling.temperature or changed or sampling.repetition_penalty != 1 or sampling.no_repeat_ngram)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A token, ln p of it in the model's own distribution, and the likeliest tokens there with theirs.
+
+    `rank` counts the tokens that are likelier. Of a prompt's first token nothing is known: None.
+    """
+
+    token: int
+    nats: float | None
+    likeliest: tuple[tuple[int, float], ...] = ()
+    rank: int | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a request in one step: tokens of its prompt that were read, new ones, its end."""
+
+    request: int
+    prompt: tuple[Told, ...] = ()
+    new: tuple[Told, ...] = ()
+    finished: Finish | None = None
