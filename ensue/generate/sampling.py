@@ -27,10 +27,7 @@ def choose(
     `logits` (B, V) float; `histories` the token ids that each row already has, prompt included; `uniforms` one number
     in (0, 1) for each row, which alone decides a draw. Raises ValueError where the logits are not numbers.
     """
-    if torch.isnan(logits).any():
-        raise ValueError(
-            "the model's logits are not numbers: its weights are damaged or diverged; load another checkpoint."
-        )
+    check_numbers(logits)
     logits = apply_repetition_penalty(logits, histories, penalty=sampling.repetition_penalty)
     logits = block_repeated_ngrams(logits, histories, length=sampling.no_repeat_ngram)
     if sampling.temperature == 0:
@@ -43,6 +40,14 @@ def choose(
     if sampling.top_p is not None:
         logits = keep_top_p(logits, sampling.top_p)
     return draw(logits, uniforms)
+
+
+def check_numbers(logits: Tensor) -> None:
+    """Raise ValueError where any of the logits is NaN."""
+    if torch.isnan(logits).any():
+        raise ValueError(
+            "the model's logits are not numbers: its weights are damaged or diverged; load another checkpoint."
+        )
 
 
 def apply_repetition_penalty(logits: Tensor, histories: Sequence[Sequence[int]], *, penalty: float) -> Tensor:

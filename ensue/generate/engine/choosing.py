@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ensue.generate.engine.drawing import draw_token
 from ensue.generate.engine.requests import Request, Told
-from ensue.generate.sampling import choose, uniform
+from ensue.generate.sampling import check_numbers, choose, uniform
 
 NEVER = float("-inf")
 
@@ -34,10 +35,7 @@ def choose_tokens(logits: Tensor, choices: Sequence[Choice], vocabulary: int) ->
     plain = [place for place, choice in enumerate(choices) if choice.request.plain]
     if plain:
         likeliest = rows[plain].max(-1)
-        if torch.isnan(likeliest.values).any():
-            raise ValueError(
-                "the model's logits are not numbers: its weights are damaged or diverged; load another checkpoint."
-            )
+        check_numbers(likeliest.values)
         for place, token in zip(plain, likeliest.indices.tolist(), strict=True):
             tokens[place] = token
     for place, choice in enumerate(choices):
@@ -76,8 +74,12 @@ def _choose(row: Tensor, choice: Choice) -> int:
         if request.constraint is not None:
             allowed = request.constraint(new)[: len(changed)]
             changed[~allowed] = NEVER
-    drawn = uniform(request.seed, choice.made) if request.sampling.temperature else 0.5
-    (token,) = choose(changed[None], request.sampling, histories=[choice.history], uniforms=[drawn])
+    sampling = request.sampling
+    drawn = uniform(request.seed, choice.made) if sampling.temperature else 0.5
+    if sampling.temperature and sampling.repetition_penalty == 1 and not sampling.no_repeat_ngram:
+        check_numbers(row)
+        return draw_token(changed, sampling, drawn)
+    (token,) = choose(changed[None], sampling, histories=[choice.history], uniforms=[drawn])
     return token
 
 
