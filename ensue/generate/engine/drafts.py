@@ -8,7 +8,12 @@ that differs from what is chosen is dropped with all behind it. So the text is t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from ensue.generate.engine.requests import Request
+
+if TYPE_CHECKING:
+    from ensue.generate.engine.engine import Engine
 
 
 class Drafter(Protocol):
@@ -41,3 +46,23 @@ class PromptLookup:
                 if text[start : start + length] == last:
                     return text[start + length : start + length + most]
         return []
+
+
+class DraftModel:
+    """What a small model with the same tokenizer would write.
+
+    It has an engine of its own, whose pages hold what it has read of each text, but for the last few tokens.
+    """
+
+    def __init__(self, engine: Engine, *, most: int = 4) -> None:
+        self.engine, self.most = engine, most
+
+    def guess(self, texts: Sequence[Sequence[int]], most: Sequence[int]) -> list[list[int]]:
+        room = self.engine.passes.config.context
+        limits = [min(limit, self.most, room - len(text)) for text, limit in zip(texts, most, strict=True)]
+        asked = [place for place, limit in enumerate(limits) if limit > 0]
+        written = self.engine.run([Request(tuple(texts[place]), most=limits[place]) for place in asked])
+        guesses: list[list[int]] = [[] for _ in texts]
+        for place, told in zip(asked, written, strict=True):
+            guesses[place] = [each.token for each in told]
+        return guesses

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ensue.core.native import INFERENCE, why_no_kernels
 from ensue.generate.decode import generate_tokens, stream_tokens
-from ensue.generate.engine.drafts import PromptLookup
+from ensue.generate.engine.drafts import DraftModel, PromptLookup
 from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.pages import PAGE
 from ensue.generate.engine.passes import PackedPasses, Passes, PlainPasses
@@ -150,6 +150,19 @@ def test_guesses_that_are_right_save_passes(model, passes) -> None:
         assert tokens == alone(model, request)
     assert engine.accepted_tokens
     assert steps["with"] < steps["without"]
+
+
+def test_a_draft_model_changes_nothing_but_the_number_of_passes(model, passes) -> None:
+    """The model as its own draft guesses right each time; another one does not."""
+    other = GPT.build(GPTConfig(vocab=37, context=60, layers=1, width=64, heads=2), 5).eval()
+    request = Request(tuple(range(20)), most=25, sampling=Sampling(0.0))
+    sampled = Request(tuple(range(9)), most=40, sampling=Sampling(0.7), seed=4)
+    for small, right in ((model, True), (other, False)):
+        drafter = DraftModel(Engine(PlainPasses(small, PAGES), pages=PAGES), most=4)
+        engine = Engine(passes(), pages=PAGES, drafter=drafter)
+        found = engine.run([request, sampled])
+        assert [[told.token for told in each] for each in found] == [alone(model, request), alone(model, sampled)]
+        assert not right or engine.accepted_tokens > 15
 
 
 def test_a_request_that_is_cancelled_gives_its_pages_back(passes) -> None:

@@ -1,0 +1,96 @@
+"""An engine for a model: in which precision, with how much memory, and how it guesses ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ensue.generate.engine.drafts import DraftModel, Drafter, PromptLookup
+from ensue.generate.engine.engine import Engine
+from ensue.generate.engine.pages import PAGE
+from ensue.generate.engine.passes import PackedPasses, Passes, PlainPasses
+from ensue.generate.lm import LM
+from ensue.generate.packed import PackedModel, Precision, why_not_packed
+from ensue.model.config import GPTConfig
+from ensue.model.patterns import TwoWay
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How a model is run.
+
+    precision    of the weights; int8 and bf16 need the C++ pass, which takes fp32 as well
+    cache_bytes  of keys and values: all that they will ever take
+    most         requests that share a pass at most
+    pass_tokens  tokens of a pass, about: longer prompts are read in pieces
+    lookup       guess what comes next from the text itself
+    """
+
+    precision: Precision = "fp32"
+    cache_bytes: int = 1 << 30
+    most: int = 64
+    pass_tokens: int = 256
+    lookup: bool = False
+
+
+def open_engine(lm: LM, settings: EngineSettings, *, draft: LM | None = None) -> Engine:
+    """An engine that runs `lm`, with `draft` guessing ahead where it is given.
+
+    Raises ValueError for a precision that cannot be had here, a cache too small for one context, a two-way model, or a
+    draft model with another tokenizer.
+    """
+    config = lm.config
+    if any(isinstance(pattern, TwoWay) for pattern in config.patterns):
+        raise ValueError("a model with a two-way pattern sees what it should foretell; it cannot write.")
+    passes, pages = _passes(lm, settings)
+    if pages * PAGE < config.context:
+        needed = -(-config.context // PAGE) * (settings.cache_bytes // max(1, pages))
+        raise ValueError(
+            f"a cache of {settings.cache_bytes:,} bytes holds {pages * PAGE:,} tokens, less than this model's context "
+            f"of {config.context:,}; give it at least {needed:,} bytes."
+        )
+    return Engine(
+        passes,
+        pages=pages,
+        vocabulary=lm.tokenizer.vocab_size,
+        most=settings.most,
+        pass_tokens=settings.pass_tokens,
+        drafter=_drafter(lm, settings, draft),
+    )
+
+
+def page_bytes(config: GPTConfig, value_bytes: int) -> int:
+    """Bytes of one page: keys and values of 16 tokens in all layers."""
+    return 2 * config.layers * PAGE * config.width * value_bytes
+
+
+def _passes(lm: LM, settings: EngineSettings) -> tuple[Passes, int]:
+    reason = why_not_packed(lm.config)
+    weight = lm.model.token_embedding.weight
+    if reason is None and weight.device.type == "cpu":
+        pages = max(1, settings.cache_bytes // page_bytes(lm.config, 4 if settings.precision == "fp32" else 2))
+        return PackedPasses(PackedModel.of(lm.model, settings.precision), pages), pages
+    plain: dict[Precision, Literal["torch.float32", "torch.bfloat16"]] = {
+        "fp32": "torch.float32",
+        "bf16": "torch.bfloat16",
+    }
+    if plain.get(settings.precision) != str(weight.dtype):
+        said = reason or f"the model is on {weight.device}"
+        raise ValueError(
+            f"{settings.precision} is not to be had here: {said}. PyTorch runs the model in the precision it was "
+            "loaded in: fp32, or bf16 with dtype='bf16'."
+        )
+    pages = max(1, settings.cache_bytes // page_bytes(lm.config, weight.element_size()))
+    return PlainPasses(lm.model, pages), pages
+
+
+def _drafter(lm: LM, settings: EngineSettings, draft: LM | None) -> Drafter | None:
+    if draft is None:
+        return PromptLookup() if settings.lookup else None
+    if draft.tokenizer.fingerprint != lm.tokenizer.fingerprint:
+        raise ValueError(
+            f"{draft.path} has another tokenizer than {lm.path}, so it cannot guess for it; give a smaller model "
+            "trained with the same one."
+        )
+    small = EngineSettings(settings.precision, settings.cache_bytes // 4, settings.most, settings.pass_tokens)
+    return DraftModel(open_engine(draft, small))
