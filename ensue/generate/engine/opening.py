@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ensue.generate.engine.drafts import DraftModel, Drafter, PromptLookup
+from ensue.generate.engine.drafts import Drafter, DraftModel, PromptLookup
 from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.pages import PAGE
 from ensue.generate.engine.passes import PackedPasses, Passes, PlainPasses
