@@ -14,7 +14,7 @@ from ensue.evaluate.metrics import accuracies, area_under_curve, best_threshold,
 from ensue.evaluate.task import Files, Item, Metric, Outcome, Passage, Row, Task
 from ensue.evaluate.tasks.classification import SST2
 from ensue.evaluate.tasks.options import continuations
-from ensue.evaluate.tasks.published import label_of, one_of, rows_of
+from ensue.evaluate.tasks.published import label_of, one_of, place_of, rows_of
 from ensue.evaluate.tasks.reading import LETTERS, RACE_HIGH, RACE_MIDDLE
 from ensue.evaluate.tasks.winograd import BLANK, WSC_FILES, partial, substitute, winograd
 
@@ -161,7 +161,7 @@ def _pronoun(text: str, pronoun: str, candidates: Sequence[str]) -> int | None:
 def _dprd(row: Row) -> Item:
     of_somebody = row["pronoun"].lower() in ("his", "their", "its")  # "her" is most often "she" in another place
     substituted = substitute(row["text"], row["choices"], of_somebody=of_somebody)
-    return partial(substituted, label_of(row, "label", names=row["choices"]))
+    return partial(substituted, place_of(row, "label", row["choices"]))
 
 
 GPT_DPRD = Task(

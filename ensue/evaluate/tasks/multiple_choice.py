@@ -11,7 +11,7 @@ import re
 from ensue.evaluate.metrics import accuracies
 from ensue.evaluate.task import Files, Item, Row, Task
 from ensue.evaluate.tasks.options import continuations
-from ensue.evaluate.tasks.published import capitalised, label_of, one_of, question_of, sentence
+from ensue.evaluate.tasks.published import capitalised, one_of, place_of, question_of, sentence
 
 WIKIHOW_MARK = re.compile(r"\s*\[(header|step|substeps)\]")
 
@@ -23,7 +23,7 @@ def _hellaswag(row: Row) -> Item:
     else:
         begun = f"{row['ctx_a']} {capitalised(row['ctx_b'])}"
         context = _without_marks(f"{row['activity_label']}: {begun}")
-    return continuations(context, endings, label_of(row, "label", names=endings))
+    return continuations(context, endings, place_of(row, "label", endings))
 
 
 def _without_marks(text: str) -> str:
@@ -59,7 +59,7 @@ HELLASWAG = Task(
 def _piqa(row: Row) -> Item:
     ways = row["choices"] if "choices" in row else (row["sol1"], row["sol2"])
     ways = tuple(way.strip() for way in ways)
-    return continuations(row["goal"].strip(), ways, label_of(row, "label", names=ways))
+    return continuations(row["goal"].strip(), ways, place_of(row, "label", ways))
 
 
 PIQA = Task(
@@ -132,9 +132,7 @@ def _copa(row: Row) -> Item:
     events = row["choices"] if "choices" in row else (row["choice1"], row["choice2"])
     relation = CONNECTIVES[one_of(row, "asks_for", "question")]
     context = f"{row['premise'].strip().removesuffix('.')} {relation}"
-    return continuations(
-        context, tuple(_inside_a_sentence(event) for event in events), label_of(row, "label", names=events)
-    )
+    return continuations(context, tuple(_inside_a_sentence(event) for event in events), place_of(row, "label", events))
 
 
 def _inside_a_sentence(text: str) -> str:

@@ -1,12 +1,15 @@
-"""Rows as their publishers lay them out: several names for one column, labels as words, letters or numbers."""
+"""Rows as their publishers lay them out: several names for one column, labels as words, letters or numbers.
+
+Messages tell what is wrong; whoever reads a row shows it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from ensue.evaluate.rows import read_rows, show_row
+from ensue.evaluate.rows import read_rows
 from ensue.evaluate.splits import Split
 from ensue.evaluate.task import Files, Row
 
@@ -19,7 +22,7 @@ def one_of(row: Row, *names: str) -> Any:
     for name in names:
         if row.get(name) is not None:
             return row[name]
-    raise ValueError(f"a row has no column {' or '.join(names)}: {show_row(row)}")
+    raise ValueError(f"it has no column {' or '.join(names)}")
 
 
 def label_of(row: Row, *columns: str, names: Sequence[str]) -> int:
@@ -31,11 +34,21 @@ def label_of(row: Row, *columns: str, names: Sequence[str]) -> int:
     if isinstance(label, str):
         label = names.index(label) if label in names else int(label) if label.isdecimal() else -1
     if int(label) != label or not 0 <= label < len(names):
-        raise ValueError(
-            f"the label is none of {', '.join(names)} (0 to {len(names) - 1}), as in test sets published without "
-            f"labels, of which the validation set is to be used: {show_row(row)}"
-        )
+        _refuse(names)
     return int(label)
+
+
+def place_of(row: Row, column: str, options: Sequence[str], *, first: int = 0) -> int:
+    """The place, counted from 0, of the option that a column numbers, counting from `first`. Raises as `label_of`."""
+    numbers = [str(first + place) for place in range(len(options))]
+    label = str(one_of(row, column))
+    return numbers.index(label) if label in numbers else _refuse(numbers)
+
+
+def _refuse(names: Sequence[str]) -> NoReturn:
+    raise ValueError(
+        f"its label is none of {', '.join(names)}; test sets are often published without labels: use the validation set"
+    )
 
 
 def question_of(row: Row) -> tuple[str, tuple[str, ...], int]:
@@ -52,17 +65,13 @@ def question_of(row: Row) -> tuple[str, tuple[str, ...], int]:
             {"text": text, "label": label} for text, label in zip(choices["text"], choices["label"], strict=True)
         ]
     if not isinstance(choices, list) or not choices:
-        raise ValueError(f"a row has no choices: {show_row(row)}")
+        raise ValueError("it has no choices")
     if isinstance(choices[0], dict):
-        letters = [choice["label"] for choice in choices]
-        texts = tuple(choice["text"].strip() for choice in choices)
-        return (
-            question.strip(),
-            texts,
-            label_of({**row, "answerKey": row["answerKey"].strip()}, "answerKey", names=letters),
-        )
+        letters, key = [choice["label"] for choice in choices], row["answerKey"].strip()
+        answer = letters.index(key) if key in letters else _refuse(letters)
+        return question.strip(), tuple(choice["text"].strip() for choice in choices), answer
     texts = tuple(choice.strip() for choice in choices)
-    return question.strip(), texts, label_of(row, "label", names=texts)
+    return question.strip(), texts, place_of(row, "label", texts)
 
 
 def sentence(text: str) -> str:

@@ -8,16 +8,16 @@ from __future__ import annotations
 from ensue.evaluate.metrics import accuracies
 from ensue.evaluate.task import Files, Item, Row, Task
 from ensue.evaluate.tasks.options import continuations
-from ensue.evaluate.tasks.published import label_of
+from ensue.evaluate.tasks.published import place_of
 
 
 def _item(row: Row) -> Item:
     if "InputSentence1" in row:  # the original counts the endings from 1
         endings = (row["RandomFifthSentenceQuiz1"], row["RandomFifthSentenceQuiz2"])
         story = " ".join(row[f"InputSentence{place}"].strip() for place in (1, 2, 3, 4))
-        return continuations(story, endings, label_of(row, "AnswerRightEnding", names=("0", *endings)) - 1)
+        return continuations(story, endings, place_of(row, "AnswerRightEnding", endings, first=1))
     endings = (row["ending1"], row["ending2"])
-    return continuations(row["context"], endings, label_of(row, "label", names=endings))
+    return continuations(row["context"], endings, place_of(row, "label", endings))
 
 
 ROCSTORIES = Task(

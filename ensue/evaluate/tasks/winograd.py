@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ensue.evaluate.metrics import accuracies
 from ensue.evaluate.task import Choices, Files, Item, Option, Row, Task
-from ensue.evaluate.tasks.published import capitalised, label_of, one_of
+from ensue.evaluate.tasks.published import capitalised, one_of, place_of
 
 BLANK = "_"
 LEADING = frozenset(("a", "an", "the", "my", "your", "his", "her", "its", "our", "their"))
@@ -90,7 +90,7 @@ def winograd(row: Row) -> tuple[Substituted, int]:
     text = SPACE_BEFORE_MARK.sub(r"\1", re.sub(r" {2,}", " ", text))
     following = text.partition(BLANK)[2].split(maxsplit=1)
     of_somebody = bool(following) and following[0].strip(".,;:!?") in POSSESSED.split()
-    return substitute(text, candidates, of_somebody=of_somebody), label_of(row, "label", names=candidates)
+    return substitute(text, candidates, of_somebody=of_somebody), place_of(row, "label", candidates)
 
 
 def _winograd_full(row: Row) -> Item:
@@ -105,10 +105,10 @@ def _winogrande(row: Row) -> Item:
     """Its candidates are written as they read in the blank."""
     if "option1" in row:  # the original counts from 1
         candidates = (row["option1"], row["option2"])
-        answer = label_of(row, "answer", names=("0", *candidates)) - 1
+        answer = place_of(row, "answer", candidates, first=1)
     else:
         candidates = tuple(row["choices"])
-        answer = label_of(row, "label", names=candidates)
+        answer = place_of(row, "label", candidates)
     before, rest = _around_blank(one_of(row, "text", "sentence").strip())
     return partial(Substituted(before, candidates, re.sub(r"^ {2,}", " ", rest)), answer)
 

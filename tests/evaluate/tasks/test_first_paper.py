@@ -20,9 +20,9 @@ def judged(score, label, text):
 @pytest.fixture
 def sentences():
     chance = np.random.default_rng(3)
-    labels = chance.integers(0, 2, 400)
-    scores = labels * 0.8 + chance.normal(size=400)
-    return [judged(scores[place], int(labels[place]), f"sentence {place}") for place in range(400)]
+    labels = chance.integers(0, 2, 150)
+    scores = labels * 0.8 + chance.normal(size=150)
+    return [judged(scores[place], int(labels[place]), f"sentence {place}") for place in range(150)]
 
 
 def test_the_mean_of_the_tokens_is_judged():

@@ -12,7 +12,7 @@ from ensue.evaluate.tasks.superglue import BOOLQ, COMMITMENT_BANK, RTE, WIC
 from ensue.evaluate.tasks.winograd import WINOGRAD, WINOGRANDE
 
 lm_eval = pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed")
-ROWS = 200
+ROWS = 80
 
 
 @pytest.fixture(scope="module")

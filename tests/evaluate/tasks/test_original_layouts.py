@@ -238,16 +238,30 @@ def test_cola_is_read_as_it_is_published(tmp_path):
 
 
 @pytest.mark.parametrize("label", [-1, "-1", "maybe", 2, "-", 0.5])
-def test_a_label_that_is_none_is_refused_with_its_row(label):
-    with pytest.raises(ValueError, match="the label is none of no, yes"):
+def test_a_label_that_is_none_is_refused(label):
+    with pytest.raises(ValueError, match="its label is none of no, yes"):
         label_of({"label": label, "text": "x"}, "label", names=("no", "yes"))
 
 
-def test_a_missing_column_is_named_with_its_row():
-    with pytest.raises(ValueError, match=r'no column a or b: \{"c": 1\}'):
+@pytest.mark.parametrize("answer", ["0", "3", "", -1])
+def test_a_place_that_is_none_is_refused(answer):
+    row = {"sentence": "Sarah beat Maria so _ won.", "option1": "Sarah", "option2": "Maria", "answer": answer}
+    with pytest.raises(ValueError, match="its label is none of 1, 2"):
+        WINOGRANDE.item(row)
+
+
+def test_an_empty_option_is_refused():
+    with pytest.raises(ValueError, match="option 1, counted from 0, is empty"):
+        ARC_EASY.item({"question": "Why?", "choices": ["so", " "], "label": 0})
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(ValueError, match="no column a or b"):
         one_of({"c": 1}, "a", "b")
     with pytest.raises(ValueError, match="no choices"):
         ARC_EASY.item({"question": "Why?", "label": 0})
+    with pytest.raises(ValueError, match="its label is none of A, B"):
+        ARC_EASY.item({"question": "Why?", "choices": {"text": ["so", "no"], "label": ["A", "B"]}, "answerKey": "1"})
 
 
 @pytest.mark.parametrize(
