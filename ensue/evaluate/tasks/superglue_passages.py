@@ -7,6 +7,7 @@ the columns of Hugging Face's `super_glue`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from ensue.evaluate.answers import answer_words, exact, overlap
 from ensue.evaluate.metrics import accuracies, all_right, f1
@@ -144,7 +145,7 @@ RECORD = Task(
 
 def wsc_rows(path: str) -> Iterator[Row]:
     """WSC's rows; of a training split those whose noun is the right one, since only they can be shown as examples."""
-    train = path.rsplit("/", 1)[-1].split(".")[0].endswith("train")
+    train = Path(path).name.split(".")[0].endswith("train")
     for row in rows_of(path):
         flat = {**row, **row.get("target", {})}
         if not train or label_of(flat, "label", names=FALSE_TRUE):
