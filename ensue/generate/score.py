@@ -1,46 +1,63 @@
-"""What the model thinks of a text: log-likelihoods in nats, batched."""
+"""What the model thinks of a text: log-likelihoods in nats, with what several texts begin with computed once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ensue.generate.forward import pad, reading
+from ensue.generate.prefix_pass import offsets, run_pass
+from ensue.generate.prefix_plan import Limits, Pass, plan
+from ensue.generate.prefix_tree import Node, prefix_tree
+from ensue.model.branches import Trunk
 from ensue.model.gpt import GPT
 from ensue.model.patterns import TwoWay
 
-# Legend: B rows, T tokens, N scored tokens of a batch, W width, V vocabulary.
+# Legend: B rows, T tokens, N states, M scored tokens, W width, V vocabulary.
 
 Pair = tuple[Sequence[int], Sequence[int]]
 
-LOGITS_AT_ONCE = 2**25
+LOGITS_AT_ONCE = 2**24
 """How many logits are held in memory at a time."""
 
 
+@dataclass(frozen=True)
+class TokenScores:
+    """Of each token of a continuation: ln p in nats, and whether it was the likeliest (of equals, the lowest id is)."""
+
+    nats: list[float]
+    greedy: list[bool]
+
+    @property
+    def total(self) -> float:
+        """ln p of the whole continuation."""
+        return sum(self.nats)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """The tokens that are fed for a pair, and those that the last of them are followed by."""
+
+    inputs: tuple[int, ...]
+    targets: list[int]
+
+    @property
+    def first(self) -> int:
+        """The place in the inputs that foretells the first target."""
+        return len(self.inputs) - len(self.targets)
+
+
 def loglikelihood(model: GPT, context: Sequence[int], continuation: Sequence[int]) -> float:
-    """ln p(continuation | context) in nats, summed over the continuation's tokens; see `loglikelihoods`."""
+    """ln p(continuation | context) in nats, summed over the continuation's tokens; see `score_tokens`."""
     return loglikelihoods(model, [(context, continuation)])[0]
 
 
 def loglikelihoods(model: GPT, pairs: Sequence[Pair], *, batch_tokens: int = 8192) -> list[float]:
-    """ln p(continuation | context) in nats of each (context, continuation) of token ids.
-
-    Rows of like length share a pass of at most `batch_tokens` tokens. Where the two together are longer than the
-    model's window, the context keeps its last tokens. Raises ValueError for an empty context or continuation, and for
-    a continuation longer than the window.
-    """
-    if any(isinstance(pattern, TwoWay) for pattern in model.config.patterns):
-        raise ValueError(
-            "a model with a two-way pattern sees what it should foretell; it has no log-likelihood of a text."
-        )
-    rows = [_row(model, number, context, continuation) for number, (context, continuation) in enumerate(pairs)]
-    scores = [0.0] * len(rows)
-    for places in _like_lengths([len(tokens) for tokens, _ in rows], batch_tokens):
-        for place, score in zip(places, _score(model, [rows[place] for place in places]), strict=True):
-            scores[place] = score
-    return scores
+    """ln p(continuation | context) in nats of each (context, continuation) of token ids; see `score_tokens`."""
+    return [scores.total for scores in score_tokens(model, pairs, batch_tokens=batch_tokens)]
 
 
 def rolling_loglikelihood(model: GPT, tokens: Sequence[int], *, first: int, batch_tokens: int = 8192) -> float:
@@ -54,9 +71,140 @@ def rolling_loglikelihood(model: GPT, tokens: Sequence[int], *, first: int, batc
     return sum(loglikelihoods(model, pairs, batch_tokens=batch_tokens))
 
 
-def _row(model: GPT, number: int, context: Sequence[int], continuation: Sequence[int]) -> tuple[list[int], int]:
-    """A row's tokens, the last of them only a target, and how many at its end are scored."""
-    window = model.config.context
+def score_tokens(
+    model: GPT,
+    pairs: Sequence[Pair],
+    *,
+    batch_tokens: int = 8192,
+    memory: int = 2**30,
+    on_done: Callable[[int], None] | None = None,
+) -> list[TokenScores]:
+    """ln p of each token of each continuation after its context, (context, continuation) being token ids.
+
+    What several pairs begin with is computed once (`prefix_plan`), whatever their order. A pass has at most
+    `batch_tokens` tokens, or one row; neither changes the scores by more than rounding. The keys and values of what is
+    shared are held in at most `memory` bytes; what does not fit is computed again. `on_done` is told, after each pass
+    that finished some, how many pairs are scored so far.
+
+    Where the two together are longer than the model's window, the context keeps its last tokens. Raises ValueError for
+    an empty context or continuation, for a continuation longer than the window, for a token that the model does not
+    have, and for a log-probability that is not a number.
+    """
+    requests = _requests(model, pairs)
+    if not requests:
+        return []
+    sharing: dict[tuple[int, ...], list[int]] = {}
+    for number, request in enumerate(requests):
+        sharing.setdefault(request.inputs, []).append(number)
+    rows = sorted(sharing)
+    nodes = prefix_tree(rows)
+    bytes_a_position = 2 * model.config.layers * model.config.width * model.token_embedding.weight.element_size()
+    room = min(len(max(rows, key=len)), memory // bytes_a_position)
+    trunk = Trunk(model.config, capacity=room)
+    scores = _Scores(requests, [sharing[row] for row in rows], nodes)
+    for planned in plan(nodes, Limits(batch_tokens, room, model.config.width)):
+        with reading(model):
+            scores.read(model, run_pass(model, rows, planned, trunk), planned)
+        if on_done is not None and scores.finished:
+            on_done(scores.done)
+    return scores.found
+
+
+def score_alone(model: GPT, context: Sequence[int], continuation: Sequence[int]) -> TokenScores:
+    """The slow twin of `score_tokens`: one pair, in a pass of its own."""
+    [request] = _requests(model, [(context, continuation)])
+    with reading(model):
+        hidden = model.hidden(pad([request.inputs], model.token_embedding.weight.device))  # (1, T, W)
+        logits = model.logits(hidden[0, request.first :]).float()  # (M, V)
+    nats = logits.log_softmax(-1)[range(len(request.targets)), request.targets]
+    greedy = [int(best) == target for best, target in zip(logits.argmax(-1), request.targets, strict=True)]
+    return TokenScores(nats.double().tolist(), greedy)
+
+
+class _Scores:
+    """What is known of each request so far."""
+
+    def __init__(self, requests: Sequence[_Request], sharing: Sequence[list[int]], nodes: Sequence[Node]) -> None:
+        self._requests, self._sharing, self._nodes = requests, sharing, nodes
+        self.found = [TokenScores([0.0] * len(request.targets), [False] * len(request.targets)) for request in requests]
+        self._missing = [len(request.targets) for request in requests]
+        self.done = self.finished = 0
+
+    def read(self, model: GPT, hidden: Tensor, planned: Pass) -> None:
+        """Read the scores out of a pass's (B, T, W) states; `finished` is how many requests it completed."""
+        places: list[tuple[int, int]] = []  # of each state: its row, and where in it
+        wanted: list[tuple[int, int, int]] = []  # of each scored token: its state, request, and number there
+        for number, row in enumerate(planned.rows):
+            for piece, start in zip(row, offsets(row), strict=True):
+                for node in piece.nodes:
+                    begin = self._first_of(self._nodes[node])
+                    wanted.extend(self._read_by(self._nodes[node], begin, len(places)))
+                    shift = start - piece.begin
+                    places.extend((number, place + shift) for place in range(begin, self._nodes[node].end))
+        self.finished = 0
+        if not wanted:
+            return
+        row_of, place_of = torch.tensor(places, device=hidden.device).unbind(1)
+        targets = [self._requests[request].targets[token] for _, request, token in wanted]
+        nats, greedy = _read_out(model, hidden[row_of, place_of], [state for state, _, _ in wanted], targets)
+        for (_, request, token), value, best in zip(wanted, nats.tolist(), greedy.tolist(), strict=True):
+            self._put(request, token, value, best)
+        self.done += self.finished
+
+    def _put(self, request: int, token: int, nats: float, greedy: bool) -> None:
+        if nats != nats:
+            raise ValueError(
+                f"pair {request}: the log-probability of token {token} of its continuation is not a number; the "
+                "model's weights are damaged or overflow in this precision. Load it again, or in float32."
+            )
+        self.found[request].nats[token], self.found[request].greedy[token] = nats, greedy
+        self._missing[request] -= 1
+        self.finished += not self._missing[request]
+
+    def _first_of(self, node: Node) -> int:
+        """The first of a node's places that any request reads; so is every later one."""
+        requests = (request for row in self._sharing[node.first : node.last] for request in row)
+        return max(node.begin, min(node.end, *(self._requests[request].first for request in requests)))
+
+    def _read_by(self, node: Node, begin: int, states: int) -> Iterator[tuple[int, int, int]]:
+        """(state, request, token) of each token that a node's places from `begin` on foretell; `states` come before."""
+        if begin == node.end:
+            return
+        for request in (request for row in self._sharing[node.first : node.last] for request in row):
+            first = self._requests[request].first
+            for place in range(max(begin, first), node.end):
+                yield states + place - begin, request, place - first
+
+
+def _read_out(model: GPT, states: Tensor, at: list[int], targets: list[int]) -> tuple[Tensor, Tensor]:
+    """ln p of each of M targets after the state it stands at, float64, and whether it is the likeliest token.
+
+    Each of the (N, W) states is multiplied by the output matrix once, a few at a time.
+    """
+    step = max(1, LOGITS_AT_ONCE // model.config.vocab)
+    state_of, target_of = torch.tensor(at, device=states.device), torch.tensor(targets, device=states.device)
+    nats = torch.empty(len(at), dtype=torch.float64)
+    greedy = torch.empty(len(at), dtype=torch.bool)
+    for first in range(0, len(states), step):
+        # On a CPU several times as fast as `logsumexp`, which makes several passes over the logits.
+        steps = model.logits(states[first : first + step]).float().log_softmax(-1)  # (N, V)
+        here = ((state_of >= first) & (state_of < first + step)).nonzero()[:, 0]
+        state, target = state_of[here] - first, target_of[here]
+        nats[here.cpu()] = steps[state, target].double().cpu()
+        greedy[here.cpu()] = (steps.argmax(-1)[state] == target).cpu()
+    return nats, greedy
+
+
+def _requests(model: GPT, pairs: Sequence[Pair]) -> list[_Request]:
+    if any(isinstance(pattern, TwoWay) for pattern in model.config.patterns):
+        raise ValueError(
+            "a model with a two-way pattern sees what it should foretell; it has no log-likelihood of a text."
+        )
+    return [_request(model, number, context, continuation) for number, (context, continuation) in enumerate(pairs)]
+
+
+def _request(model: GPT, number: int, context: Sequence[int], continuation: Sequence[int]) -> _Request:
+    window, vocabulary = model.config.context, model.config.vocab
     if not context:
         raise ValueError(f"pair {number}: the context has no tokens; begin it with the tokenizer's end token.")
     if not continuation:
@@ -67,41 +215,10 @@ def _row(model: GPT, number: int, context: Sequence[int], continuation: Sequence
             f"{window:,}; shorten it, or score it as a rolling log-likelihood."
         )
     # The last token is never an input, so window + 1 tokens fit.
-    return [*context, *continuation][-window - 1 :], len(continuation)
-
-
-def _like_lengths(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Groups of places, longest rows first, whose padded size is at most `batch_tokens` (or one row)."""
-    group: list[int] = []
-    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
-        if group and (len(group) + 1) * lengths[group[0]] > batch_tokens:
-            yield group
-            group = []
-        group.append(place)
-    if group:
-        yield group
-
-
-def _score(model: GPT, rows: Sequence[tuple[list[int], int]]) -> list[float]:
-    device = model.token_embedding.weight.device
-    with reading(model):
-        hidden = model.hidden(pad([tokens[:-1] for tokens, _ in rows], device))  # (B, T, W)
-        spans = [range(len(tokens) - 1 - count, len(tokens) - 1) for tokens, count in rows]
-        row_of = torch.tensor([row for row, span in enumerate(spans) for _ in span], device=device)
-        states = hidden[row_of, torch.tensor([place for span in spans for place in span], device=device)]  # (N, W)
-        targets = torch.tensor([token for tokens, count in rows for token in tokens[-count:]], device=device)  # (N,)
-        nats = _target_nats(model, states, targets)
-        sums = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, row_of.cpu(), nats.cpu())
-    scores: list[float] = sums.tolist()
-    return scores
-
-
-def _target_nats(model: GPT, states: Tensor, targets: Tensor) -> Tensor:
-    """ln p of each of N targets after its (N, W) state, float64, without holding (N, V) logits at once."""
-    step = max(1, LOGITS_AT_ONCE // model.config.vocab)
-    pieces = []
-    for first in range(0, len(targets), step):
-        logits = model.logits(states[first : first + step]).float()
-        chosen = logits.gather(1, targets[first : first + step, None])[:, 0]
-        pieces.append((chosen - logits.logsumexp(-1)).double())
-    return torch.cat(pieces)
+    tokens = (*context, *continuation)[-window - 1 :]
+    if not 0 <= min(tokens) <= max(tokens) < vocabulary:
+        raise ValueError(
+            f"pair {number} has a token id outside this model's vocabulary of {vocabulary:,}; encode it with the "
+            "model's own tokenizer."
+        )
+    return _Request(tokens[:-1], list(tokens[-len(continuation) :]))

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ensue.core.native import usable_kernels
+from ensue.model.branches import Branches
 from ensue.model.cache import Cache
 from ensue.model.config import GPTConfig
 from ensue.model.fused_attention import HeadNorms, can_fuse_attention, fused_attention
@@ -37,28 +38,28 @@ def tap(taps: Taps | None, name: str, tensor: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Sight:
     """What a forward pass knows of who may see whom: `positions` (B or 1, T) of the queries among `held` keys, the
-    `cache` that has begun the pass and knows where it keeps them, or `segments` (B, T), the numbers of documents that
-    must not see each other."""
+    `cache` that has begun the pass and knows where it keeps them (or which tokens come before which, where the rows
+    branch), or `segments` (B, T), the numbers of documents that must not see each other."""
 
     positions: Tensor
     held: int
     segments: Tensor | None
-    cache: Cache | None
+    cache: Cache | Branches | None
     masks: dict[Pattern, Tensor | None] = field(default_factory=dict)
 
     def mask(self, pattern: Pattern, heads: int) -> Tensor | None:
         """`visibility` of the pattern, made once for all layers that share it."""
         if pattern not in self.masks:
-            places = None if self.cache is None else self.cache.places(pattern, self.positions.shape[1])
-            self.masks[pattern] = visibility(
-                pattern,
-                heads=heads,
-                positions=self.positions,
-                held=self.held,
-                places=places,
-                segments=self.segments,
-            )
+            self.masks[pattern] = self._mask(pattern, heads)
         return self.masks[pattern]
+
+    def _mask(self, pattern: Pattern, heads: int) -> Tensor | None:
+        if isinstance(self.cache, Branches):
+            return self.cache.mask(pattern, heads)
+        places = None if self.cache is None else self.cache.places(pattern, self.positions.shape[1])
+        return visibility(
+            pattern, heads=heads, positions=self.positions, held=self.held, places=places, segments=self.segments
+        )
 
 
 class Attention(nn.Module):
@@ -84,7 +85,7 @@ class Attention(nn.Module):
         *,
         rotation: Rotation | None,
         sight: Sight,
-        cache: Cache | None,
+        cache: Cache | Branches | None,
         taps: Taps | None,
         prefix: str,
     ) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ensue.model.activation import gelu, swiglu
 from ensue.model.attention import Attention, Sight, Taps, tap
+from ensue.model.branches import Branches
 from ensue.model.cache import Cache
 from ensue.model.config import GPTConfig
 from ensue.model.norm import Norm, make_norm
@@ -62,7 +63,13 @@ class Block(nn.Module):
         self.mlp = GatedMLP(config) if config.mlp == "swiglu" else MLP(config)
 
     def forward(
-        self, x: Tensor, *, rotation: Rotation | None, sight: Sight, cache: Cache | None, taps: Taps | None
+        self,
+        x: Tensor,
+        *,
+        rotation: Rotation | None,
+        sight: Sight,
+        cache: Cache | Branches | None,
+        taps: Taps | None,
     ) -> Tensor:
         """(B, T, W) -> (B, T, W). Taps: input, attention.*, middle, mlp.*, output."""
         x = tap(taps, f"{self.prefix}.input", x)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ensue.model.attention import Sight, Taps, tap
 from ensue.model.block import Block
+from ensue.model.branches import Branches
 from ensue.model.cache import Cache
 from ensue.model.config import GPTConfig
 from ensue.model.init import initialise
@@ -71,11 +72,14 @@ class GPT(nn.Module):
         self,
         tokens: Tensor,
         *,
-        cache: Cache | None = None,
+        cache: Cache | Branches | None = None,
         segments: Tensor | None = None,
         taps: Taps | None = None,
     ) -> Tensor:
-        """The (B, T, W) states that the output matrix is applied to; arguments as in `forward`."""
+        """The (B, T, W) states that the output matrix is applied to; arguments as in `forward`.
+
+        With `Branches` for a cache, the rows' tokens form trees on the end of a prefix that all rows share.
+        """
         positions, held = self._place(tokens, cache, segments)
         x = self._embed(tokens)  # (B, T, W)
         if self.position_embedding is not None:
@@ -115,10 +119,10 @@ class GPT(nn.Module):
             self.config, rows, capacity=capacity or self.config.context, device=weight.device, dtype=weight.dtype
         )
 
-    def _place(self, tokens: Tensor, cache: Cache | None, segments: Tensor | None) -> tuple[Tensor, int]:
+    def _place(self, tokens: Tensor, cache: Cache | Branches | None, segments: Tensor | None) -> tuple[Tensor, int]:
         """Positions (B or 1, T) of the tokens, and how many keys they may look at."""
         new = tokens.shape[1]
-        held = new if cache is None else max(cache.lengths) + new
+        held = _held(cache, new)
         if cache is not None:
             if segments is not None:
                 raise ValueError("segments and a cache cannot be used together: a cached row is one document.")
@@ -130,6 +134,17 @@ class GPT(nn.Module):
             )
         positions = torch.arange(new, device=tokens.device)[None] if cache is None else cache.begin(new)
         return positions, held
+
+
+def _held(cache: Cache | Branches | None, new: int) -> int:
+    """How many positions a pass of `new` tokens ends with, in its longest row."""
+    match cache:
+        case Branches():
+            return cache.held
+        case Cache():
+            return max(cache.lengths) + new
+        case None:
+            return new
 
 
 def _table(rows: int, width: int) -> nn.Embedding:
