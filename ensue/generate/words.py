@@ -18,6 +18,9 @@ from ensue.model.cache import Cache
 
 # Legend: B rows, T tokens, V vocabulary.
 
+FOLLOWED = 2000
+"""Beginnings of words that are followed at most. A trained model needs about ten."""
+
 _PART = re.compile(r"['’-]?[^\W_]+(?:['’-][^\W_]+)*")
 
 
@@ -45,8 +48,9 @@ def likeliest_word(lm: LM, prompt: list[int], *, avoid: Set[str] = frozenset(), 
     A word is letters and digits, with what apostrophes and hyphens are in a token with letters after them. Its
     probability is that of its tokens times that of any token after them which does not go on with it. Beginnings are
     followed best first, `at_once` in a pass; since a word is never likelier than its beginning, the first whole one
-    that is reached is the likeliest. Of a word that several rows of tokens spell, each counts by itself. Nothing where
-    no word is found. Raises ValueError where prompt and word do not fit the context together.
+    that is reached is the likeliest (of a model that hardly prefers any, the likeliest of those reached after following
+    `FOLLOWED`). Of a word that several rows of tokens spell, each counts by itself. Nothing where no word is found.
+    Raises ValueError where prompt and word do not fit the context together.
     """
     check_prompts(lm.model, [prompt])
     if len(prompt) + most > lm.config.context:
@@ -56,7 +60,7 @@ def likeliest_word(lm: LM, prompt: list[int], *, avoid: Set[str] = frozenset(), 
         )
     search = _Search(lm, prompt, most)
     while search.queue:
-        found = search.next(at_once)
+        found = search.next(at_once if search.followed < FOLLOWED else 0)
         if found and found.lower() not in avoid:
             return found
     return ""
@@ -80,11 +84,18 @@ class _Search:
         self._parts = word_tokens(lm)
         self._cache, logits = prefill(lm.model, [prompt], capacity=len(prompt) + most)
         self._order = count()
+        self.followed = 0
         self.queue: list[tuple[float, int, bytes | tuple[_Node, int]]] = []
         self._open((), b"", self._nats(logits)[0], 0.0)
 
     def next(self, at_once: int) -> str | None:
-        """Follow up to `at_once` beginnings, or take out the word that is likelier than all of them."""
+        """Follow up to `at_once` beginnings, or take out the word that is likelier than all of them.
+
+        With 0 whatever comes first is taken out, and beginnings are dropped.
+        """
+        if not at_once:
+            entry = heapq.heappop(self.queue)[2]
+            return entry.decode("utf-8", "replace") if isinstance(entry, bytes) else None
         follow: list[tuple[tuple[int, ...], bytes, float]] = []
         while self.queue and len(follow) < at_once:
             _, _, entry = self.queue[0]
@@ -108,6 +119,7 @@ class _Search:
 
     def _follow(self, follow: list[tuple[tuple[int, ...], bytes, float]]) -> None:
         rows = [tokens for tokens, _, _ in follow]
+        self.followed += len(rows)
         self._cache.reorder([0] * len(rows))
         logits = _after(self._lm, self._cache, rows)
         self._cache.cut([self._length] * len(rows))

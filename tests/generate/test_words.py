@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ensue.generate import words
 from ensue.generate.lm import LM
 from ensue.generate.words import likeliest_word, word_tokens
 from ensue.model.gpt import GPT
@@ -84,6 +85,18 @@ def test_published_words_are_told_from_their_ends(shared_data: Path, make_gpt: C
     for text, first, further in [(" the", 1, 0), ("ing", 0, 1), (",", 0, 0), ("'s", 0, 1), ("\n", 0, 0)]:
         [token] = tokenizer.encode(text)
         assert (kinds.first[token], kinds.further[token]) == (first, further), text
+
+
+def test_the_search_has_an_end(lm: LM, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "FOLLOWED", 1)
+    prompt = lm.tokenizer.encode("The fox said to the")
+    first = likeliest_word(lm, prompt, at_once=1)
+    # Only the likeliest beginning was followed, and is a word.
+    kinds = word_tokens(lm)
+    with torch.no_grad():
+        start = lm.model(torch.tensor([prompt]))[0, -1, : lm.tokenizer.vocab_size]
+    best = int(torch.where(kinds.first, start, float("-inf")).argmax())
+    assert first == kinds.parts[best].decode()
 
 
 def test_what_does_not_fit_is_refused(lm: LM) -> None:
