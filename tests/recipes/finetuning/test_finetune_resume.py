@@ -106,10 +106,9 @@ def test_a_kill_anywhere_changes_nothing(
 
     orders: list[tuple[str, int, list[str]]] = [("", 0, command(whole))]
     for run in runs:
-        first, again = draw.randrange(1, STEPS), draw.randrange(12, STEPS)
         resume = ["finetune", "--resume", str(run)]
-        where = draw.choice([4, 8, 12, 16]) if run.name == "save" else first
-        orders += [(run.name, where, command(run)), ("SIGKILL", again, resume), ("", 0, resume)]
+        where = draw.choice([4, 8, 12, 16]) if run.name == "save" else draw.randrange(1, STEPS)
+        orders += [(run.name, where, command(run)), ("SIGKILL", STEPS - 1, resume), ("", 0, resume)]
     said = start(start_process, orders)
     assert said == [0, *[-9, -9, 0] * 3], orders
     trained = [row["step"] for row in rows(whole) if "loss" in row]
