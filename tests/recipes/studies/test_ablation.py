@@ -19,6 +19,7 @@ import torch
 from ensue.recipes.display import Display
 from ensue.recipes.studies.ablation import run_ablation
 from ensue.recipes.studies.conditions import conditions
+from ensue.recipes.studies.pretraining import steps_in
 from ensue.recipes.studies.settings import AblationSettings
 
 LAYERS = 2
@@ -174,3 +175,13 @@ def test_what_is_refused(finished: Path, files: Path, settings: AblationSettings
         run_ablation(settings, files, finished, sets=["rte"], seeds=0, display=quiet)
     with pytest.raises(ValueError, match="rate"):
         replace(settings, rates=())
+
+
+def test_minutes_are_made_into_steps_once(settings: AblationSettings, finished: Path, tmp_path: Path) -> None:
+    quiet = Display(quiet=True)
+    assert steps_in(None, settings, tmp_path, display=quiet) == settings
+    short, long = (steps_in(minutes, settings, tmp_path, display=quiet).steps for minutes in (0.02, 2.0))
+    assert 10 <= short < long
+    assert steps_in(2.0, replace(settings, steps=99), finished, display=quiet).steps == settings.steps
+    with pytest.raises(ValueError, match="no time"):
+        steps_in(0, settings, tmp_path, display=quiet)
