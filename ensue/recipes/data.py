@@ -20,9 +20,9 @@ from ensue.text.held_out import plan_held_out
 from ensue.text.read import read_documents
 from ensue.text.skips import SkipReport
 from ensue.tokens.byte_level import train_byte_level
-from ensue.tokens.mixture import Weight
 from ensue.tokens.shards import Shard, write_shard
 from ensue.tokens.tokenizer import Tokenizer, load_tokenizer
+from ensue.tokens.weights import Weight
 
 FORMAT = 1
 SMALLEST_VOCABULARY = 257

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ensue.core.config import from_dict, to_dict
 from ensue.core.files import folder_aside
-from ensue.tokens.mixture import Weight, sums_of
 from ensue.tokens.shards import Shard
+from ensue.tokens.weights import Weight, sums_of
 
 NAME, FORMAT = "mixture.json", 1
 SLACK = 1e-6

@@ -19,7 +19,8 @@ from ensue.recipes.mixture_file import (
     path_from,
     write_mixture_file,
 )
-from ensue.tokens.mixture import Turns, Weight, sums_of
+from ensue.tokens.mixture import Turns
+from ensue.tokens.weights import Weight, sums_of
 
 GPT3 = {"common-crawl": 0.60, "webtext2": 0.22, "books1": 0.08, "books2": 0.08, "wikipedia": 0.03}
 """GPT-3 (2020), table 2.2, as printed: rounded, and 101% in all."""

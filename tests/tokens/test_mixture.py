@@ -9,10 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ensue.tokens.mixture import Mixed, MixturePart, Turns, Weight, sums_of
+from ensue.tokens.mixture import Mixed, MixturePart, Turns
 from ensue.tokens.packing import Packing
 from ensue.tokens.shards import DocumentSpan, Shard
 from ensue.tokens.stream import BatchRamp, SequenceStream
+from ensue.tokens.weights import Weight, sums_of
 
 
 def shard_of(size: int, first: int, documents: int = 1) -> Shard:

@@ -12,7 +12,6 @@ from ensue.core.config import suggest
 from ensue.recipes.corpora.curating import named_sources
 from ensue.recipes.data import VocabularyChoice, choose_vocabulary, finish_data, is_data
 from ensue.recipes.display import Display
-from ensue.recipes.mixtures import mix
 from ensue.text.corpus import corpus_columns, read_corpus
 from ensue.text.curation.curate import read_summary
 from ensue.text.curation.passes import DOCUMENTS
@@ -77,6 +76,8 @@ def write_tokens(
         display.say(f"a tokenizer of {size:,} tokens, from all collections")
         texts = (document.text for document in read_corpus(folder / DOCUMENTS))
         chosen = train_byte_level(texts, vocab_size=size, or_fewer=vocab is None)
+    from ensue.recipes.mixtures import mix  # which takes torch, and with it a second to load
+
     parts = []
     for weight in weights:
         name, _, value = weight.partition("=")

@@ -264,7 +264,7 @@ def _count(store: Store) -> tuple[int, int, dict[str, list[int]]]:
 
     collections: dict[str, list[int]] = {}
     for name in store.names(DOCUMENTS, ".parquet"):
-        table = parquet.read_table(io.BytesIO(store.read(f"{DOCUMENTS}/{name}")), columns=["bytes", "meta"])
+        table = parquet.ParquetFile(io.BytesIO(store.read(f"{DOCUMENTS}/{name}"))).read(["bytes", "meta"])
         for size, meta in zip(table.column("bytes").to_pylist(), table.column("meta").to_pylist(), strict=True):
             counts = collections.setdefault(json.loads(meta).get("collection", ""), [0, 0])
             counts[0] += 1

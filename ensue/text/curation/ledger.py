@@ -56,7 +56,7 @@ def read_ledger(store: Store, columns: Sequence[str] = COLUMNS) -> Iterator[tupl
     for pass_name in ledger_passes(store):
         for name in store.names(f"{FOLDER}/{pass_name}", ".parquet"):
             file = io.BytesIO(store.read(f"{FOLDER}/{pass_name}/{name}"))
-            for row in parquet.read_table(file, columns=list(columns), use_threads=False).to_pylist():
+            for row in parquet.ParquetFile(file).read(list(columns), use_threads=False).to_pylist():
                 yield pass_name, row
 
 

@@ -77,7 +77,7 @@ def unpack_documents(data: bytes) -> list[Document]:
     """What `pack_documents` packed."""
     from pyarrow import parquet
 
-    table = parquet.read_table(io.BytesIO(data), use_threads=False)
+    table = parquet.ParquetFile(io.BytesIO(data)).read(use_threads=False)
     rows = zip(*(table.column(name).to_pylist() for name in ("id", "text", "source", "meta")), strict=True)
     return [Document(id, text, source, json.loads(meta)) for id, text, source, meta in rows]
 
