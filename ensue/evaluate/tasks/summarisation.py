@@ -18,8 +18,9 @@ from ensue.evaluate.tasks.published import one_of
 from ensue.evaluate.text_metrics import rouge, rouge_score
 
 HINT = "\nTL;DR:"
-THREE_KINDS = ("rouge1", "rouge2", "rougeL")
-"""Whose mean is the average of the paper's table 4."""
+THREE_KINDS = ("rouge1", "rouge2", "rougeLsum")
+"""Whose mean is the average of the paper's table 4. Its ROUGE-L is that of sentences: of its first-three baseline, 0.91 of
+ROUGE-1, as here; that of the text as a whole is 0.66."""
 
 
 def first_three(text: str) -> str:
@@ -35,7 +36,7 @@ def any_three(text: str) -> str:
 
 
 def baseline(name: str, summary: Callable[[str], str]) -> Metric:
-    """Mean F1 of ROUGE-1, 2 and L of a summary made of the article, which is the item's key, without any model."""
+    """Mean F1 of `THREE_KINDS` of a summary made of the article, which is the item's key, without any model."""
 
     def value(item: Item, outcome: Outcome) -> float:
         assert isinstance(item, Question)
@@ -65,7 +66,7 @@ def _task(name: str, test: str, train: str, *, hint: bool) -> Task:
         item=_summarised(HINT if hint else "\n"),
         metrics=(
             rouge(THREE_KINDS, name="rouge_average", read=first_three),
-            *(rouge(kind, read=first_three) for kind in (*THREE_KINDS, "rougeLsum")),
+            *(rouge(kind, read=first_three) for kind in (*THREE_KINDS, "rougeL")),
             baseline("lede3_average", first_three),
             baseline("random3_average", any_three),
         ),
