@@ -19,8 +19,8 @@ from ensue.evaluate.text_metrics import rouge, rouge_score
 
 HINT = "\nTL;DR:"
 THREE_KINDS = ("rouge1", "rouge2", "rougeLsum")
-"""Whose mean is the average of the paper's table 4. Its ROUGE-L is that of sentences: of its first-three baseline, 0.91 of
-ROUGE-1, as here; that of the text as a whole is 0.66."""
+"""Whose mean is the average of the paper's table 4. Its ROUGE-L must be that of sentences: of the first-three baseline
+it is 0.91 of ROUGE-1, as here, where that of the text as a whole is 0.66."""
 
 
 def first_three(text: str) -> str:
