@@ -28,8 +28,8 @@ LOGITS_AT_ONCE = 2**24
 class TokenScores:
     """Of each token of a continuation: ln p in nats, and whether it was the likeliest (of equals, the lowest id is)."""
 
-    nats: list[float]
-    greedy: list[bool]
+    nats: tuple[float, ...]
+    greedy: tuple[bool, ...]
 
     @property
     def total(self) -> float:
@@ -84,7 +84,7 @@ def score_tokens(
     What several pairs begin with is computed once (`prefix_plan`), whatever their order. A pass has at most
     `batch_tokens` tokens, or one row; neither changes the scores by more than rounding. The keys and values of what is
     shared are held in at most `memory` bytes; what does not fit is computed again. `on_done` is told, after each pass
-    that finished some, how many pairs are scored so far.
+    that finished some pairs, how many.
 
     Where the two together are longer than the model's window, the context keeps its last tokens. Raises ValueError for
     an empty context or continuation, for a continuation longer than the window, for a token that the model does not
@@ -106,8 +106,8 @@ def score_tokens(
         with reading(model):
             scores.read(model, run_pass(model, rows, planned, trunk), planned)
         if on_done is not None and scores.finished:
-            on_done(scores.done)
-    return scores.found
+            on_done(scores.finished)
+    return scores.found()
 
 
 def score_alone(model: GPT, context: Sequence[int], continuation: Sequence[int]) -> TokenScores:
@@ -115,10 +115,10 @@ def score_alone(model: GPT, context: Sequence[int], continuation: Sequence[int])
     [request] = _requests(model, [(context, continuation)])
     with reading(model):
         hidden = model.hidden(pad([request.inputs], model.token_embedding.weight.device))  # (1, T, W)
-        logits = model.logits(hidden[0, request.first :]).float()  # (M, V)
-    nats = logits.log_softmax(-1)[range(len(request.targets)), request.targets]
-    greedy = [int(best) == target for best, target in zip(logits.argmax(-1), request.targets, strict=True)]
-    return TokenScores(nats.double().tolist(), greedy)
+        steps = _log_softmax(model.logits(hidden[0, request.first :]))  # (M, V)
+    nats = steps[range(len(request.targets)), request.targets]
+    greedy = (int(best) == target for best, target in zip(steps.argmax(-1), request.targets, strict=True))
+    return TokenScores(tuple(nats.tolist()), tuple(greedy))
 
 
 class _Scores:
@@ -126,9 +126,15 @@ class _Scores:
 
     def __init__(self, requests: Sequence[_Request], sharing: Sequence[list[int]], nodes: Sequence[Node]) -> None:
         self._requests, self._sharing, self._nodes = requests, sharing, nodes
-        self.found = [TokenScores([0.0] * len(request.targets), [False] * len(request.targets)) for request in requests]
+        self._nats = [[0.0] * len(request.targets) for request in requests]
+        self._greedy = [[False] * len(request.targets) for request in requests]
         self._missing = [len(request.targets) for request in requests]
-        self.done = self.finished = 0
+        self.finished = 0
+
+    def found(self) -> list[TokenScores]:
+        """Of each request, once everything is read."""
+        assert not any(self._missing)
+        return [TokenScores(tuple(nats), tuple(best)) for nats, best in zip(self._nats, self._greedy, strict=True)]
 
     def read(self, model: GPT, hidden: Tensor, planned: Pass) -> None:
         """Read the scores out of a pass's (B, T, W) states; `finished` is how many requests it completed."""
@@ -149,15 +155,14 @@ class _Scores:
         nats, greedy = _read_out(model, hidden[row_of, place_of], [state for state, _, _ in wanted], targets)
         for (_, request, token), value, best in zip(wanted, nats.tolist(), greedy.tolist(), strict=True):
             self._put(request, token, value, best)
-        self.done += self.finished
 
     def _put(self, request: int, token: int, nats: float, greedy: bool) -> None:
         if nats != nats:
             raise ValueError(
-                f"pair {request}: the log-probability of token {token} of its continuation is not a number; the "
-                "model's weights are damaged or overflow in this precision. Load it again, or in float32."
+                f"pair {request}: its log-probability is not a number; the model's weights are damaged, or too large "
+                "for this precision. Load another checkpoint, or the same in float32."
             )
-        self.found[request].nats[token], self.found[request].greedy[token] = nats, greedy
+        self._nats[request][token], self._greedy[request][token] = nats, greedy
         self._missing[request] -= 1
         self.finished += not self._missing[request]
 
@@ -186,13 +191,17 @@ def _read_out(model: GPT, states: Tensor, at: list[int], targets: list[int]) -> 
     nats = torch.empty(len(at), dtype=torch.float64)
     greedy = torch.empty(len(at), dtype=torch.bool)
     for first in range(0, len(states), step):
-        # On a CPU several times as fast as `logsumexp`, which makes several passes over the logits.
-        steps = model.logits(states[first : first + step]).float().log_softmax(-1)  # (N, V)
+        steps = _log_softmax(model.logits(states[first : first + step]))  # (N, V)
         here = ((state_of >= first) & (state_of < first + step)).nonzero()[:, 0]
         state, target = state_of[here] - first, target_of[here]
-        nats[here.cpu()] = steps[state, target].double().cpu()
+        nats[here.cpu()] = steps[state, target].cpu().double()
         greedy[here.cpu()] = (steps.argmax(-1)[state] == target).cpu()
     return nats, greedy
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    """In fp32 or better; on a CPU several times as fast as `logsumexp`, which makes several passes over the logits."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
 
 
 def _requests(model: GPT, pairs: Sequence[Pair]) -> list[_Request]:

@@ -71,3 +71,84 @@ def test_as_each_request_alone(
         assert scores.total == pytest.approx(expected[place].total, abs=1e-5)
         assert scores.nats == pytest.approx(expected[place].nats, abs=1e-5)
         assert scores.greedy == expected[place].greedy
+
+
+def test_a_row_of_one_sequence_gives_what_the_model_gives() -> None:
+    model = model_of("gpt2", "dense")
+    tokens = [3, 1, 4, 1, 5, 9, 2, 6]
+    with torch.no_grad():
+        steps = model(torch.tensor([tokens[:-1]]))[0].log_softmax(-1)
+    expected = steps[range(3, 7), tokens[4:]].tolist()
+    greedy = tuple(best == token for best, token in zip(steps[3:].argmax(-1).tolist(), tokens[4:], strict=True))
+    for scores in (score_alone(model, tokens[:4], tokens[4:]), score_tokens(model, [(tokens[:4], tokens[4:])])[0]):
+        assert scores.nats == pytest.approx(expected, abs=1e-5)
+        assert scores.greedy == tuple(
+            int(step.argmax()) == token for step, token in zip(steps[3:], tokens[4:], strict=True)
+        )
+
+
+def test_of_equally_likely_tokens_the_lowest_is_greedy() -> None:
+    model = GPT.build(gpt2(layers=1, width=4, heads=1, context=8, vocab=5), 0)
+    with torch.no_grad():
+        model.token_embedding.weight.zero_()
+    found = score_tokens(model, [([1], [0]), ([1], [4])])
+    assert [scores.greedy for scores in found] == [(True,), (False,)]
+
+
+def test_deep_chains_and_repeats() -> None:
+    """Each a prefix of the next, so that the tree is as deep as the window, and every pair twice."""
+    model = model_of("modern", "banded")
+    text = [(5 * place) % 19 for place in range(24)]
+    pairs = [(text[:length], text[length : length + 2]) for length in range(1, 23)] * 2
+    assert [scores.total for scores in score_tokens(model, pairs)] == pytest.approx(
+        [score_alone(model, *pair).total for pair in pairs], abs=1e-5
+    )
+
+
+def test_it_tells_how_many_are_done() -> None:
+    model = model_of("gpt2", "dense")
+    pairs = [([1, 2, number], [number % 3, 5]) for number in range(17)]
+    done: list[int] = []
+    score_tokens(model, pairs, batch_tokens=20, on_done=done.append)
+    assert len(done) > 2
+    assert min(done) > 0
+    assert sum(done) == 17
+    assert score_tokens(model, [], on_done=done.append) == []
+
+
+def test_numbers_that_are_none_are_told_with_their_pair() -> None:
+    model = GPT.build(gpt2(layers=1, width=4, heads=1, context=8, vocab=5), 0)
+    with torch.no_grad():
+        model.token_embedding.weight[3] = float("nan")
+        model.head = torch.nn.Linear(4, 5, bias=False)
+    assert len(score_tokens(model, [([1], [0]), ([2, 2], [3])])) == 2
+    with pytest.raises(ValueError, match="pair 1: its log-probability is not a number"):
+        score_tokens(model, [([1], [0]), ([2], [3, 1])])
+
+
+def test_tokens_that_the_model_does_not_have() -> None:
+    model = model_of("gpt2", "dense")
+    for tokens in ([19], [-1]):
+        with pytest.raises(ValueError, match="pair 1 has a token id outside this model's vocabulary of 19"):
+            score_tokens(model, [([1], [2]), ([1, 2], tokens)])
+
+
+def test_training_goes_on_as_before() -> None:
+    model = GPT.build(gpt2(layers=1, width=8, heads=1, context=8, vocab=5), 0)
+    model.train()
+    score_tokens(model, [([1, 2], [3]), ([1, 2], [4, 0])])
+    assert model.training
+    model(torch.tensor([[1, 2, 3]])).sum().backward()
+
+
+@pytest.mark.parametrize("patterns", [*PATTERNS])
+def test_bf16_stays_near_itself(patterns: str) -> None:
+    """Sharing costs no more than the rounding that the rows themselves have."""
+    model = model_of("gpt2", patterns)
+    pairs = [([*range(12), number], [number, 1, 2]) for number in range(8)]
+    exact = [score_alone(model, *pair).total for pair in pairs]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        alone = [score_alone(model, *pair).total for pair in pairs]
+        shared = [scores.total for scores in score_tokens(model, pairs)]
+    error = max(abs(a - b) for a, b in zip(alone, exact, strict=True))
+    assert shared == pytest.approx(exact, abs=3 * error)
