@@ -68,9 +68,12 @@ class RemoteScorer:
         self.model.server.close()
 
     def identity(self) -> Mapping[str, str]:
-        """The name and where it is served. A server does not tell its weights, so that no digest can be given."""
-        tokenizer = "the server's own" if self.tokenizer is None else self.tokenizer.fingerprint
-        return {"name": self.model.model, "server": self.model.server.address, "tokenizer": tokenizer}
+        """The name, and as `path` where it is served; a server does not tell its weights, so there is no digest."""
+        return {
+            "path": f"{self.model.server.address}/{self.model.name}",
+            "name": self.model.name,
+            "tokenizer": "the server's own" if self.tokenizer is None else self.tokenizer.fingerprint,
+        }
 
     def window(self) -> int | None:
         """What was said, or what the server's list of models says (vLLM and SGLang do)."""

@@ -19,9 +19,9 @@ PROBE = "Hello"
 class Completions:
     """A model by the name that a server gives it; `more` are further fields of each request."""
 
-    def __init__(self, server: Server, model: str, *, window: int | None, more: Mapping[str, Any]) -> None:
+    def __init__(self, server: Server, name: str, *, window: int | None, more: Mapping[str, Any]) -> None:
         self.server = server
-        self.model = model
+        self.name = name
         self._more = dict(more)
         self._window = window
         self._window_asked = window is not None
@@ -36,7 +36,7 @@ class Completions:
                 models = self.server.ask("/models").get("data") or []
             except Refused:
                 models = []
-            ours = [model for model in models if isinstance(model, dict) and model.get("id") == self.model]
+            ours = [model for model in models if isinstance(model, dict) and model.get("id") == self.name]
             lengths = [model.get("max_model_len") for model in ours]
             self._window = next((length for length in lengths if isinstance(length, int)), None)
         return self._window
@@ -85,4 +85,4 @@ class Completions:
         return self._ask(fields, give_up)
 
     def _ask(self, fields: Mapping[str, Any], give_up: threading.Event | None) -> dict[str, Any]:
-        return self.server.ask("/completions", {"model": self.model, **fields, **self._more}, give_up=give_up)
+        return self.server.ask("/completions", {"model": self.name, **fields, **self._more}, give_up=give_up)

@@ -227,4 +227,4 @@ def test_arguments_that_ask_nothing(serve: Serve, connect: Connect) -> None:
         with pytest.raises(ValueError, match="the continuation is empty"):
             scorer.loglikelihood([Request("The fox", "")])
         assert scorer.loglikelihood([]) == []
-    assert RemoteScorer("http://localhost:1/v1/completions/", "tiny").identity()["server"] == "http://localhost:1/v1"
+    assert RemoteScorer("http://localhost:1/v1/completions/", "tiny").identity()["path"] == "http://localhost:1/v1/tiny"

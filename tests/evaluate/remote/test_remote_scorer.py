@@ -216,7 +216,8 @@ def test_what_a_server_is_known_by(
 ) -> None:
     server = serve()
     scorer = connect(server, more={"return_tokens_as_token_ids": False})
-    assert scorer.identity() == {"name": "tiny", "server": server.address, "tokenizer": lm.tokenizer.fingerprint}
+    place, fingerprint = f"{server.address}/tiny", lm.tokenizer.fingerprint
+    assert scorer.identity() == {"path": place, "name": "tiny", "tokenizer": fingerprint}
     assert (scorer.window(), scorer.count("The fox")) == (64, len(lm.tokenizer.encode("The fox")))
     scorer.generate([Prompt("The fox", Decoding(most=1))])
     assert server.habits.bodies[0]["return_tokens_as_token_ids"] is False
