@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 from ensue.evaluate.remote_completions import Completions, Sent
 from ensue.evaluate.remote_echo import check_tokens, common_beginning, place_in_text
 from ensue.evaluate.remote_server import Patience, Refused, Server, Unreachable
+from ensue.evaluate.remote_tokenizer import open_tokenizer
 from ensue.evaluate.scorer import Decoding, OnDone, Prompt, Request, Scored, room_for_prompt
 from ensue.generate.boundary import split_boundary
 from ensue.generate.continuation import StopText
-from ensue.tokens.tokenizer import Tokenizer, load_tokenizer
+from ensue.tokens.tokenizer import Tokenizer
 
 Ask = TypeVar("Ask")
 Answer = TypeVar("Answer")
@@ -33,7 +34,8 @@ class RemoteScorer:
 
     base_url      such as http://localhost:8000/v1
     model         the name that the server gives it
-    tokenizer     a folder with the model's own tokenizer, by which ids are sent, counted and parted exactly
+    tokenizer     a folder with the model's own tokenizer (any tokenizer.json), by which ids are sent, counted and
+                  parted exactly
     window        tokens that the model can read; asked of the server unless said
     key_variable  the environment variable that holds the key
     in_flight     requests that are sent at a time
@@ -58,7 +60,10 @@ class RemoteScorer:
             raise ValueError(f"in_flight {in_flight} asks nothing; type 1 or more.")
         server = Server(base_url, key_variable=key_variable, patience=patience)
         self.model = Completions(server, model, window=window, more=more or {})
-        self.tokenizer: Tokenizer | None = None if tokenizer is None else load_tokenizer(Path(tokenizer))
+        self.tokenizer: Tokenizer | None = None
+        self._beginning: list[int] = []
+        if tokenizer is not None:
+            self.tokenizer, self._beginning = open_tokenizer(Path(tokenizer))
         self.in_flight = in_flight
         # What was not finished when a server dies is asked again, so no more is given together than is in flight.
         self.at_once = in_flight
@@ -81,7 +86,7 @@ class RemoteScorer:
 
     def count(self, text: str) -> int | None:
         """Tokens of a text; None where the tokenizer's folder is not known."""
-        return None if self.tokenizer is None else len(self.tokenizer.encode(text))
+        return None if self.tokenizer is None else len(self._beginning) + len(self.tokenizer.encode(text))
 
     def loglikelihood(self, requests: Sequence[Request], on_done: OnDone | None = None) -> list[Scored]:
         """How likely each continuation is.
@@ -105,7 +110,7 @@ class RemoteScorer:
 
         def roll(text: str, give_up: threading.Event) -> Scored:
             tokens = tokenizer.encode(text)
-            room = self.model.room(len(tokens) + 1) - 1
+            room = self.model.room(len(self._beginning) + len(tokens) + 1) - len(self._beginning) - 1
             step = room if stride is None else stride
             if not 1 <= step <= room:
                 raise ValueError(
@@ -141,16 +146,19 @@ class RemoteScorer:
     def _by_ids(
         self, tokenizer: Tokenizer, before: Sequence[int], after: Sequence[int], give_up: threading.Event
     ) -> Scored:
-        room = self.model.room(len(before) + len(after))
-        rest = after[-(room - 1) :]
+        first = self._beginning
+        if first and before[:1] == [tokenizer.end]:  # which only stands for a beginning
+            before = before[1:]
+        room = self.model.room(len(first) + len(before) + len(after)) - len(first)
+        rest = after[-(room if first else room - 1) :]
         if len(rest) < len(after):  # foretold from the token before what is left
             before = after[: len(after) - len(rest)]
-        ids = [*before, *rest][-room:]
+        ids = [*first, *[*before, *rest][-room:]]
         echo = self.model.echo(ids, give_up)
         check_tokens(tokenizer, ids, echo)
         _, nats, greedy = echo.scored(len(echo.tokens) - len(rest))
         unscored = len(after) - len(rest)
-        cut = len(before) + len(rest) - len(ids)
+        cut = max(0, len(before) + len(rest) - room)
         return Scored(tuple(_text(tokenizer, token) for token in rest), nats, greedy, cut, unscored)
 
     def _by_text(self, request: Request, give_up: threading.Event) -> Scored:
@@ -193,9 +201,10 @@ class RemoteScorer:
     def _prompt(self, prompt: Prompt) -> Sent:
         if self.tokenizer is None:
             return prompt.text
-        ids = self.tokenizer.encode(prompt.text) or [self.tokenizer.end]
+        first, ids = self._beginning, self.tokenizer.encode(prompt.text)
         window = self.window()
-        return ids if window is None else ids[-room_for_prompt(window, prompt.decoding) :]
+        room = len(ids) if window is None else max(1, room_for_prompt(window, prompt.decoding) - len(first))
+        return [*first, *ids[-room:]] or [self.tokenizer.end]
 
     def _known_tokenizer(self, why: str) -> Tokenizer:
         if self.tokenizer is None:

@@ -11,9 +11,9 @@ from ensue.evaluate.local import LocalScorer
 from ensue.evaluate.remote import RemoteScorer
 from ensue.evaluate.remote_echo import Echo, place_in_text
 from ensue.evaluate.scorer import Decoding, Prompt, Request, Scored
-from ensue.evaluate.token_scores import score_tokens
 from ensue.generate.boundary import split_boundary
 from ensue.generate.lm import LM
+from ensue.generate.score import score_tokens
 from ensue.tokens.byte_level import train_byte_level
 
 REQUESTS = [
