@@ -18,7 +18,10 @@ from tyro.conf import Positional, subcommand
 from ensue import __version__
 from ensue.core.config import suggest
 from ensue.corpus_verbs import Corpus, Curate
+from ensue.evaluate_verbs import Compare, Evaluate, Probe
 from ensue.recipes.failure import RunFailed
+from ensue.recipes.studies.verb import FinetuneAblation
+from ensue.task_verbs import Finetune
 
 Recipe = Literal["auto", "gpt", "bert", "gpt2", "gpt3", "modern"]
 
@@ -545,19 +548,81 @@ class BenchTokenize:
 
 
 @dataclass(frozen=True)
+class BenchGenerate:
+    """Time how a model writes here, beside the memory's own speed, and show where the rest of the time goes.
+
+    The weights are random: the speed depends on the shape alone.
+
+      ensue bench generate gpt2
+      ensue bench generate gpt2 --precision int8 --requests 16 --json
+    """
+
+    preset: Positional[str] = "gpt2"
+    """A model by name (see `ensue info`)."""
+    precision: Literal["fp32", "bf16", "int8"] = "bf16"
+    """Of the weights."""
+    prompt: int = 64
+    """Tokens of each prompt."""
+    new: int = 64
+    """Tokens to write after each."""
+    requests: int = 1
+    """So many at once, beside one alone."""
+    rounds: int = 5
+    """Readings, of which the median counts."""
+    json: bool = False
+    """Print JSON for a program to read."""
+
+    def start(self) -> None:
+        from ensue.model.presets import preset
+        from ensue.recipes.bench_generate import bench_generate, show_writing, writing_as_json
+        from ensue.recipes.display import Display
+
+        speed = bench_generate(
+            preset(self.preset),
+            precision=self.precision,
+            prompt=self.prompt,
+            new=self.new,
+            requests=self.requests,
+            rounds=self.rounds,
+            display=Display(to_stderr=True),
+        )
+        if self.json:
+            print(writing_as_json(speed))
+        else:
+            show_writing(speed, Display())
+
+
+@dataclass(frozen=True)
 class Bench:
     """Measure what this machine does, and where the time goes.
 
     Each action shows its options: ensue bench train --help
 
       ensue bench train gpt2-mini
+      ensue bench generate gpt2
       ensue bench tokenize books/
     """
 
     action: (
         Annotated[BenchTrain, subcommand("train", prefix_name=False)]
+        | Annotated[BenchGenerate, subcommand("generate", prefix_name=False)]
         | Annotated[BenchTokenize, subcommand("tokenize", prefix_name=False)]
     )
+
+    def start(self) -> None:
+        self.action.start()
+
+
+@dataclass(frozen=True)
+class Study:
+    """Repeat a paper's experiment at a small size, with seeds and intervals.
+
+    Each study shows its options: ensue study finetune-ablation --help
+
+      ensue study finetune-ablation books/ --sets-in tasks/ --out studies/ablation
+    """
+
+    action: Annotated[FinetuneAblation, subcommand("finetune-ablation", prefix_name=False)]
 
     def start(self) -> None:
         self.action.start()
@@ -571,6 +636,11 @@ VERBS: dict[str, type[Any]] = {
     "tokenizer": Tokenizer,
     "train": Train,
     "generate": Generate,
+    "finetune": Finetune,
+    "evaluate": Evaluate,
+    "compare": Compare,
+    "probe": Probe,
+    "study": Study,
     "info": Info,
     "bench": Bench,
     "plan": Plan,
@@ -586,7 +656,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done; 1 a run that does not verify; 2 a mistake in what was asked; 3 training diverged; 4 could not save; 5 lost
     another process of the run; 130 and 143 stopped by Ctrl-C and SIGTERM.
     """
-    code = _run(list(sys.argv[1:] if arguments is None else arguments), own_process=arguments is None)
+    try:
+        code = _run(list(sys.argv[1:] if arguments is None else arguments), own_process=arguments is None)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads what is printed, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + signal.SIGPIPE
     if arguments is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # A thread of gloo's that lets go of a tensor while the interpreter closes down would abort the process.
         sys.stdout.flush()
@@ -624,6 +699,8 @@ def _run(given: list[str], *, own_process: bool) -> int:
         return _complain("interrupted.", 130)
     except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         return _complain(str(error), 2)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         return _complain(f"{error}. Free some space or choose another folder, and try again.", 4)
     return 0
@@ -678,7 +755,7 @@ def _refuse(unknown: Sequence[str], verb: Any) -> None:
     """Raise ValueError for options a verb does not have, naming the nearest one."""
     if not unknown:
         return
-    action = verb.action if isinstance(verb, (Tokenizer, Bench, Corpus)) else verb
+    action = verb.action if isinstance(verb, (Tokenizer, Bench, Corpus, Study)) else verb
     word = unknown[0]
     if not word.startswith("-"):
         raise ValueError(f"do not know what to do with {word!r}; see: ensue {type(verb).__name__.lower()} --help")

@@ -1,13 +1,17 @@
-"""The verbs of evaluation: `ensue evaluate`, and `ensue compare` of two models."""
+"""The verbs of evaluation: `ensue evaluate`, `ensue compare` of two models, and `ensue probe`."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
+
+if TYPE_CHECKING:
+    from ensue.recipes.display import Display
+    from ensue.recipes.evaluating.evaluating import Question
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Evaluate:
     """auto, cpu or cuda."""
     dtype: Literal["fp32", "bf16"] = "fp32"
     """Precision of the weights."""
+    against: Path | None = None
+    """Training text to look for the items in: a run, prepared data, a corpus, or files and folders of text."""
     list: bool = False
     """Show all tasks: what they measure, and whether their files are there."""
     json: bool = False
@@ -72,15 +78,19 @@ class Evaluate:
         scorer = open_scorer(self.model, device=self.device, dtype=self.dtype)
         folder, told = evaluate(scorer, question, self.out, display=display)
         if self.json:
+            if self.against is not None:
+                told = {**told, "contamination": _contamination(folder, self.against, question, display)}
             print(json.dumps(told))
             return
         Display().show(as_table(told))
         display.say(f"in {folder}: results.json, table.md, items/{', curve.png' if len(question.shots) > 1 else ''}")
+        if self.against is not None:
+            _show_contamination(folder, self.against, question, display)
 
 
 @dataclass(frozen=True)
 class Compare:
-    """Compare two models on the same items: differences with paired intervals, wins and losses, the items that flipped.
+    """Compare two models on the same items: differences with paired intervals, and the items that flipped.
 
     A and B are models, which are evaluated where the same evaluation is not in evaluations/ yet, or the folders of two
     finished evaluations.
@@ -147,6 +157,58 @@ class Compare:
             return
         Display().show(as_table(told))
         display.say(f"\n{in_words(told)}\nin {folder}: comparison.json, and in flips/ each item that flipped")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Report what a model associates with groups of people, after GPT-3's section 6.2, and what that cannot tell.
+
+    Occupations and gender, pronouns where Winogender is in DATA, words of groups and how pleasant they are.
+
+      ensue probe runs/books --out probes/books --data tasks/
+    """
+
+    model: Positional[str]
+    """A run, a checkpoint, a Hugging Face folder or a Hub name."""
+    out: Path
+    """Folder for probes.md, probes.json and occupations.png; it must not exist."""
+    data: Path | None = None
+    """Folder that may hold winogender.jsonl; $ENSUE_DATA, or data, unless said."""
+    samples: int = 100
+    """Texts to write for each prompt; the paper wrote 800."""
+    seed: int = 0
+    """Of what is written."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    dtype: Literal["fp32", "bf16"] = "fp32"
+    """Precision of the weights."""
+
+    def start(self) -> None:
+        from ensue.recipes.display import Display
+        from ensue.recipes.evaluating.models import open_scorer
+        from ensue.recipes.evaluating.probing import probe
+
+        display = Display()
+        scorer = open_scorer(self.model, device=self.device, dtype=self.dtype)
+        data = data_folder(self.data)
+        probe(scorer, self.model, self.out, data=data, samples=self.samples, seed=self.seed, display=display)
+        display.say((self.out / "probes.md").read_text(encoding="utf-8"))
+        display.say(f"in {self.out}: probes.md, probes.json, occupations.png")
+
+
+def _show_contamination(folder: Path, against: Path, question: Question, display: Display) -> None:
+    from ensue.recipes.evaluating.contamination import as_table
+
+    told = _contamination(folder, against, question, display)
+    display.show(as_table(told))
+    display.say(f"in {folder}: contamination.json, with each dirty item's words and where they stand")
+
+
+def _contamination(folder: Path, against: Path, question: Question, display: Display) -> dict[str, Any]:
+    from ensue.evaluate.paired import open_evaluation
+    from ensue.recipes.evaluating.contamination import find_contamination
+
+    return find_contamination(open_evaluation(folder), against, question.tasks, seed=question.seed, display=display)
 
 
 def _show_tasks(names: str, data: Path, *, as_json: bool) -> None:
