@@ -51,11 +51,14 @@ def find_split(data: Path, name: str, *, role: Role, origin: str = "", any_endin
     Looked for, in this order: the files NAME.jsonl, .csv, .tsv and .parquet, each also with .gz or .zst; a folder NAME
     of such files, of a Hugging Face dataset (parquet), or one that `save_to_disk` wrote (arrow). Where the folder holds
     several splits, that of the `role` is taken; of a dataset BASE, its split is also found as BASE_test, BASE_dev and
-    so on. With `any_ending`, a file or folder of exactly that name, or with any ending, is taken as it is. Raises
-    FileNotFoundError that tells what was looked for, where, and `origin`, where the files come from.
+    so on. With `any_ending`, a file or folder of exactly that name, or with any ending, is taken as it is; a name in a
+    folder of its own (wikitext2/test) is also found beside the data folder. Raises FileNotFoundError that tells what
+    was looked for, where, and `origin`, where the files come from.
     """
     if any_ending:
         found = _of_any_ending(data, name)
+        if found is None and "/" in name:
+            found = _of_any_ending(data.parent, name)
         if found is not None:
             return Split(name, found)
     else:

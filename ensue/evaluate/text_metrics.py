@@ -92,7 +92,12 @@ def rouge(
         text, answers = _judged(item, outcome, read)
         return max(rouge_score(text, answer, several, language) for answer in answers)
 
-    return Metric(name or "_".join(several), value)
+    return Metric(name or "_".join(several), value, mean_of)
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """The mean of numbers that are no chances."""
+    return float(np.mean(values))
 
 
 def rouge_score(text: str, answer: str, kinds: Sequence[str], language: str = "en") -> float:

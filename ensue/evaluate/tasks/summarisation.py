@@ -15,7 +15,7 @@ from ensue.evaluate.scorer import Decoding
 from ensue.evaluate.sentences import sentences
 from ensue.evaluate.task import Files, Item, Metric, Outcome, Question, Row, Task
 from ensue.evaluate.tasks.published import one_of
-from ensue.evaluate.text_metrics import rouge, rouge_score
+from ensue.evaluate.text_metrics import mean_of, rouge, rouge_score
 
 HINT = "\nTL;DR:"
 THREE_KINDS = ("rouge1", "rouge2", "rougeLsum")
@@ -42,7 +42,7 @@ def baseline(name: str, summary: Callable[[str], str]) -> Metric:
         assert isinstance(item, Question)
         return max(rouge_score(summary(item.key), answer, THREE_KINDS) for answer in item.answers)
 
-    return Metric(name, value)
+    return Metric(name, value, mean_of)
 
 
 def _summarised(hint: str) -> Callable[[Row], Item]:

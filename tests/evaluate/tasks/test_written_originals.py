@@ -238,6 +238,12 @@ def test_language_modelling_sets(tmp_path: Path) -> None:
     assert [news.text for news in passages(ONE_BILLION_WORDS, tmp_path)] == ["Don't!\n", "A fox.\n", "It sings.\n"]
 
 
+def test_a_set_in_a_folder_of_its_own_may_stand_beside_the_tasks(tmp_path: Path) -> None:
+    written(tmp_path, "wikitext-103/wiki.test.tokens", " \n = Fox = \n \n A fox . \n")
+    written(tmp_path, "tasks/rocstories_test.jsonl", "{}")
+    assert passages(WIKITEXT103, tmp_path / "tasks") == passages(WIKITEXT103, tmp_path)
+
+
 def test_the_last_five_million_are_the_test_set(tmp_path: Path) -> None:
     (tmp_path / "text8").write_bytes(b" first" * 10 + b" other" * 833_333 + b"no")
     texts = passages(TEXT8, tmp_path)

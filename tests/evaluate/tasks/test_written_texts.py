@@ -159,7 +159,7 @@ def test_every_set_runs_as_it_is(task: Task, shared_data: Path) -> None:
 
 @pytest.mark.parametrize("name", ["wikitext2", "wikitext2_whole", "wikitext2_tokenized"])
 def test_wikitext_is_whole_in_its_articles(name: str, shared_data: Path) -> None:
-    loaded = load_task(TASKS[name], shared_data, shots=0)
+    loaded = load_task(TASKS[name], shared_data / "tasks", shots=0)
     items = [make_item(loaded.task, loaded.rows, number) for number in loaded.numbers]
     assert len(items) == (1 if name.endswith("whole") else 60)
     texts = [item.original for item in items if isinstance(item, Passage)]
