@@ -4,9 +4,51 @@ from __future__ import annotations
 
 from ensue.core.config import suggest
 from ensue.evaluate.task import Task
-from ensue.evaluate.tasks import story_cloze
+from ensue.evaluate.tasks import (
+    arithmetic,
+    blimp,
+    classification,
+    closed_book,
+    cloze,
+    comprehension,
+    first_paper,
+    inference,
+    lambada,
+    language_modelling,
+    multiple_choice,
+    reading,
+    scrambling,
+    story_cloze,
+    summarisation,
+    superglue,
+    superglue_passages,
+    translation,
+    winograd,
+    word_problems,
+)
 
-BUILT_IN: tuple[Task, ...] = (*story_cloze.TASKS,)
+BUILT_IN: tuple[Task, ...] = (
+    *language_modelling.TASKS,
+    *lambada.TASKS,
+    *cloze.TASKS,
+    *story_cloze.TASKS,
+    *multiple_choice.TASKS,
+    *reading.TASKS,
+    *winograd.TASKS,
+    *superglue.TASKS,
+    *superglue_passages.TASKS,
+    *inference.TASKS,
+    *classification.TASKS,
+    *blimp.TASKS,
+    *first_paper.TASKS,
+    *comprehension.TASKS,
+    *closed_book.TASKS,
+    *translation.TASKS,
+    *summarisation.TASKS,
+    *arithmetic.TASKS,
+    *scrambling.TASKS,
+    *word_problems.TASKS,
+)
 
 
 def task_called(name: str, tasks: tuple[Task, ...] = BUILT_IN) -> Task:

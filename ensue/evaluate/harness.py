@@ -14,10 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal
 
+import torch
+
 from ensue.evaluate.harness_writing import written
-from ensue.evaluate.token_scores import TokenScores, score_tokens
 from ensue.generate.boundary import split_boundary
 from ensue.generate.load import load
+from ensue.generate.score import Pair, TokenScores, score_tokens
+from ensue.generate.score import TokenScores, score_tokens
 
 try:
     from lm_eval.api.model import TemplateLM
@@ -29,15 +32,13 @@ except ImportError as error:
 TOGETHER = 4096
 """Requests that are scored before their answers go into the harness's cache."""
 
-Pair = tuple[Sequence[int], Sequence[int]]
-
 
 @register_model("ensue")
 class EnsueModel(TemplateLM):  # type: ignore[misc]  # whose base has no types
     """What `ensue.load` opens, as the harness wants a model to be.
 
     path          a run, a checkpoint, a Hugging Face folder or a Hub name
-    device        auto, cpu, cuda
+    device        auto, cpu or cuda; cpu where there is no GPU
     dtype         fp32 or bf16
     batch_size    taken since the harness gives it, and not needed: passes are filled by tokens, and change no answer
     max_gen_toks  tokens written where a task does not say
@@ -53,7 +54,8 @@ class EnsueModel(TemplateLM):  # type: ignore[misc]  # whose base has no types
         max_gen_toks: int = 256,
     ) -> None:
         super().__init__()
-        self.lm = load(path, device=device, dtype=dtype)
+        # The harness's command line says cuda where nobody did.
+        self.lm = load(path, device=device if torch.cuda.is_available() else "cpu", dtype=dtype)
         self.max_gen_toks = int(max_gen_toks)
 
     @property
@@ -134,12 +136,6 @@ class EnsueModel(TemplateLM):  # type: ignore[misc]  # whose base has no types
         return windows
 
     def _scored(self, pairs: Sequence[Pair], disable_tqdm: bool) -> Iterator[TokenScores]:
-        for number, (_, continuation) in enumerate(pairs):
-            if not 0 < len(continuation) <= self.max_length:
-                raise ValueError(
-                    f"request {number}: a continuation of {len(continuation):,} tokens cannot be scored with a context "
-                    f"of {self.max_length:,}; leave this item out, or take a model with a longer context."
-                )
         left = iter(pairs)
         with _bar(len(pairs), "loglikelihood", disable_tqdm) as bar:
             while group := list(islice(left, TOGETHER)):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from ensue.core.files import sha256_of
 from ensue.evaluate.local_writing import write
-from ensue.evaluate.scorer import OnDone, Prompt, Request, Scored
-from ensue.evaluate.token_scores import score_tokens
+from ensue.evaluate.scorer import OnDone, Prompt, Request, Scored, Unscorable
 from ensue.generate.boundary import split_boundary
 from ensue.generate.lm import LM
+from ensue.generate.score import Pair, score_tokens
 
 WEIGHTS = (".safetensors", ".bin", ".npy")
+PAIR = re.compile(r"pair (\d+): (.*)", re.DOTALL)
+"""How `score_tokens` names what it cannot score."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,13 @@ class LocalScorer:
         if not 1 <= step <= window:
             raise ValueError(f"a stride of {step} is not between 1 and this model's context of {window:,}.")
         scored = []
-        for text in texts:
+        for place, text in enumerate(texts):
             tokens = [self.lm.tokenizer.end, *self.lm.tokenizer.encode(text)]
             windows = _windows(tokens, window, step)
-            pieces = self._scored(windows, [_short(text)] * len(windows), None)
+            try:
+                pieces = self._scored(windows, [_short(text)] * len(windows), None)
+            except Unscorable as error:
+                raise Unscorable(str(error), place) from error
             scored.append(
                 Scored(
                     tokens=tuple(token for piece in pieces for token in piece.tokens),
@@ -83,9 +88,7 @@ class LocalScorer:
     def generate(self, prompts: Sequence[Prompt], on_done: OnDone | None = None) -> list[str]:
         return write(self.lm, prompts, on_done)
 
-    def _scored(
-        self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], names: Sequence[str], on_done: OnDone | None
-    ) -> list[Scored]:
+    def _scored(self, pairs: Sequence[Pair], names: Sequence[str], on_done: OnDone | None) -> list[Scored]:
         window = self.lm.config.context
         kept = [(context, continuation[-window:]) for context, continuation in pairs]
         # A cut continuation is foretold from the token before what is left of it.
@@ -93,24 +96,24 @@ class LocalScorer:
             ([whole[-window - 1]], rest) if len(rest) < len(whole) else (context, rest)
             for (context, rest), (_, whole) in zip(kept, pairs, strict=True)
         ]
-        answers = score_tokens(self.lm.model, kept, batch_tokens=self.pass_tokens, on_done=on_done)
-        scored = []
-        for (context, whole), (_, rest), answer, name in zip(pairs, kept, answers, names, strict=True):
-            if not all(map(math.isfinite, answer.nats)):
-                raise ValueError(
-                    f"the log-probabilities of {name!r} are not numbers: the model's weights are damaged or diverged; "
-                    "load another checkpoint."
-                )
-            scored.append(
-                Scored(
-                    tokens=tuple(map(self._text, rest)),
-                    token_nats=tuple(answer.nats),
-                    greedy=all(answer.greedy),
-                    cut=min(len(context), max(0, len(context) + len(whole) - window - 1)),
-                    unscored=len(whole) - len(rest),
-                )
+        try:
+            answers = score_tokens(self.lm.model, kept, batch_tokens=self.pass_tokens, on_done=on_done)
+        except ValueError as error:
+            named = PAIR.fullmatch(str(error))
+            if named is None:
+                raise
+            place = int(named[1])
+            raise Unscorable(f"{names[place]!r}: {named[2]}", place) from error
+        return [
+            Scored(
+                tokens=tuple(map(self._text, rest)),
+                token_nats=tuple(answer.nats),
+                greedy=all(answer.greedy),
+                cut=min(len(context), max(0, len(context) + len(whole) - window - 1)),
+                unscored=len(whole) - len(rest),
             )
-        return scored
+            for (context, whole), (_, rest), answer in zip(pairs, kept, answers, strict=True)
+        ]
 
     def _text(self, token: int) -> str:
         return self.lm.tokenizer.token_bytes(token).decode("utf-8", "backslashreplace")
@@ -122,9 +125,9 @@ class LocalScorer:
         return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
 
 
-def _windows(tokens: Sequence[int], window: int, step: int) -> list[tuple[Sequence[int], Sequence[int]]]:
+def _windows(tokens: Sequence[int], window: int, step: int) -> list[Pair]:
     """Pairs that score each token after the first once: a whole window first, then `step` at a time after what fits."""
-    pairs = []
+    pairs: list[Pair] = []
     start = 1
     while start < len(tokens):
         stop = min(len(tokens), start + (window if start == 1 else step))

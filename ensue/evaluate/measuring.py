@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from ensue.core.seeds import seed_for
+from ensue.evaluate.asking import ask
 from ensue.evaluate.loading import Loaded, make_item
 from ensue.evaluate.records import Asked, Record, alone_scores, append_records, read_records, record_of
-from ensue.evaluate.scorer import Prompt, Request, Scored, Scorer, room_for_prompt
+from ensue.evaluate.scorer import Scorer, Unscorable
 from ensue.evaluate.shots import before, demonstration, draw, fitting
-from ensue.evaluate.task import Choices, Outcome, Passage, Question, Target
-
-Alone = dict[str, Scored]
-"""Continuations after the answer context, each scored once in a run."""
 
 
 def measure(
@@ -41,10 +37,13 @@ def measure(
     for first in range(0, len(left), scorer.at_once):
         group = [prepare(number) for number in left[first : first + scorer.at_once]]
         try:
-            finished = list(_ask(loaded, group, scorer, alone, seed))
+            asked = ask(loaded.task, group, scorer, alone, seed=seed)
+        except Unscorable as error:
+            raise ValueError(f"{loaded.task.name}, row {group[error.place].number}: {error}") from error
         except ValueError as error:
             rows = f"rows {group[0].number} to {group[-1].number}" if len(group) > 1 else f"row {group[0].number}"
             raise ValueError(f"{loaded.task.name}, {rows}: {error}") from error
+        finished = [record_of(loaded.task, each, outcome, cut=cut) for each, outcome, cut in asked]
         append_records(path, finished)
         records |= {record["row"]: record for record in finished}
         told(len(finished))
@@ -78,59 +77,3 @@ class _Preparing:
         if place not in self._texts:
             self._texts[place] = demonstration(self._loaded.task, pool.rows[place])
         return self._texts[place]
-
-
-def _ask(loaded: Loaded, group: Sequence[Asked], scorer: Scorer, alone: Alone, seed: int) -> Iterator[Record]:
-    """The records of a group of items, whose requests go out together, each distinct text once."""
-    task = loaded.task
-    asked_for = dict.fromkeys(request for asked in group for request in _requests(asked))
-    extra = dict.fromkeys(request for asked in group for request in _unconditional(loaded, asked, alone))
-    both = [*asked_for, *extra]
-    answers = dict(zip(both, scorer.loglikelihood(both), strict=True)) if both else {}
-    alone.update({request.continuation: answers[request] for request in extra})
-    passages = [asked.item.text for asked in group if isinstance(asked.item, Passage)]
-    rolled = iter(scorer.rolling(passages, stride=task.stride) if passages else ())
-    prompts = [
-        Prompt(asked.before + asked.item.context, task.decoding, seed_for(seed, "item", task.name, asked.number))
-        for asked in group
-        if isinstance(asked.item, Question)
-    ]
-    written = iter(zip(prompts, scorer.generate(prompts), strict=True) if prompts else ())
-    for asked in group:
-        item = asked.item
-        if isinstance(item, Question):
-            prompt, text = next(written)
-            yield record_of(task, asked, Outcome(text=text), cut=_cut(scorer, prompt))
-        elif isinstance(item, Passage):
-            yield record_of(task, asked, Outcome(scores=(next(rolled),)))
-        else:
-            scores = tuple(answers[request] for request in _requests(asked))
-            after = isinstance(item, Choices) and task.answer_context is not None
-            others = tuple(alone[request.continuation] for request in _requests(asked)) if after else ()
-            yield record_of(task, asked, Outcome(scores=scores, alone=others))
-
-
-def _requests(asked: Asked) -> list[Request]:
-    if isinstance(asked.item, Choices):
-        return [Request(asked.before + option.context, option.continuation) for option in asked.item.options]
-    if isinstance(asked.item, Target):
-        return [Request(asked.before + asked.item.context, asked.item.continuation)]
-    return []
-
-
-def _unconditional(loaded: Loaded, asked: Asked, known: Alone) -> list[Request]:
-    """The options after the answer context, those that are not known yet."""
-    context = loaded.task.answer_context
-    if context is None or not isinstance(asked.item, Choices):
-        return []
-    return [
-        Request(context, text) for text in (option.continuation for option in asked.item.options) if text not in known
-    ]
-
-
-def _cut(scorer: Scorer, prompt: Prompt) -> int:
-    """Tokens of a prompt that do not fit, as far as that is known."""
-    window, count = scorer.window(), scorer.count(prompt.text)
-    if window is None or count is None:
-        return 0
-    return max(0, count - room_for_prompt(window, prompt.decoding))

@@ -76,6 +76,14 @@ class Prompt:
     seed: int = 0
 
 
+class Unscorable(ValueError):
+    """A request or text has no score that is a number; `place` is which of those given together."""
+
+    def __init__(self, said: str, place: int) -> None:
+        super().__init__(said)
+        self.place = place
+
+
 class Scorer(Protocol):
     """A model that can be asked. What it answers does not depend on what else is asked with it.
 
@@ -95,15 +103,15 @@ class Scorer(Protocol):
         """Tokens of a text, or None where they cannot be counted."""
 
     def loglikelihood(self, requests: Sequence[Request], on_done: OnDone | None = None) -> list[Scored]:
-        """How likely each continuation is. Raises ValueError naming a request whose answer is not a number."""
+        """How likely each continuation is. Raises Unscorable where one is not a number."""
 
     def rolling(
         self, texts: Sequence[str], *, stride: int | None = None, on_done: OnDone | None = None
     ) -> list[Scored]:
         """How likely each text is as a whole, each token scored once, the first after the end token.
 
-        Windows are as long as fits and end `stride` tokens apart (the whole window unless said), the last where the text
-        does, so that a smaller stride gives each token more before it.
+        Windows are as long as fits and end `stride` tokens apart (the whole window unless said), the last one where the
+        text does, so that a smaller stride gives each token more before it.
         """
 
     def generate(self, prompts: Sequence[Prompt], on_done: OnDone | None = None) -> list[str]:

@@ -226,11 +226,19 @@ def test_numbers_that_are_none_are_refused_by_name(fox_data: Path, tmp_path: Pat
 
     from ensue.generate.load import load
 
-    lm = load(small_model, device="cpu")
+    task, lm = replace(FOX, answer_context=None, metrics=FOX.metrics[:1]), load(small_model, device="cpu")
+    loaded = load_task(task, fox_data, shots=0)
+    texts = {
+        number: [task.header + option.context + option.continuation for option in choices(loaded.rows[number]).options]
+        for number in loaded.numbers
+    }
+    sizes = {number: max(len(lm.tokenizer.encode(text)) for text in texts[number]) for number in texts}
+    longest = [number for number in sizes if sizes[number] == max(sizes.values())]
     with torch.no_grad():
-        lm.model.token_embedding.weight[lm.tokenizer.encode("狐")[-1]] = torch.inf
-    with pytest.raises(ValueError, match=r"fox, row 0: the log-probabilities of .* are not numbers"):
-        measure(load_task(FOX, fox_data, shots=0), LocalScorer(lm, at_once=1), tmp_path / "a.jsonl", shots=0)
+        lm.model.position_embedding.weight[max(sizes.values()) - 2] = torch.nan  # where only the longest come to
+    rows = "|".join(map(str, longest))
+    with pytest.raises(ValueError, match=rf"fox, row ({rows}): 'Foxes .*': its log-probability is not a number"):
+        measure(loaded, LocalScorer(lm), tmp_path / "a.jsonl", shots=0)
     metric = Metric("nan", lambda item, outcome: float("nan"))
     with pytest.raises(ValueError, match="fox, row 0: a metric's value is not a number"):
         measure(
