@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ensue.evaluate.builtin import task_called
 from ensue.evaluate.task import Task
+from ensue.evaluate.tasks.language_modelling import plain_text
+
+TEXTS = re.compile(r"\.txt$|\.txt\.gz$|\.(jsonl|parquet)(\.gz|\.zst)?$")
 
 
 def chosen_tasks(names: Sequence[str], *, tell: Callable[[str], None] = print) -> list[Task]:
     """The tasks of these names, in order; NAME.py stands for all tasks of a file, FILE.py:NAME for one of them.
 
-    A file is run, which `tell` is told first: it can do whatever its author could. Raises ValueError for an unknown or
-    repeated name.
+    A text (.txt), or a file of rows with a column `text` (.jsonl, .parquet), packed or not, is language modelling of it.
+    A Python file is run, which `tell` is told first: it can do whatever its author could. Raises ValueError for an
+    unknown or repeated name.
     """
     files: dict[str, tuple[Task, ...]] = {}
     tasks: list[Task] = []
     for name in names:
+        if TEXTS.search(name):
+            tasks.append(plain_text(name))
+            continue
         file, colon, inner = name.rpartition(":") if ".py:" in name else (name, "", "")
         if not file.endswith(".py"):
             tasks.append(task_called(name))

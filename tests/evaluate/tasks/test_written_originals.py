@@ -26,6 +26,7 @@ from ensue.evaluate.tasks.language_modelling import (
 from ensue.evaluate.tasks.scrambling import TASKS as SCRAMBLING
 from ensue.evaluate.tasks.summarisation import TASKS as SUMMARIES
 from ensue.evaluate.tasks.translation import TASKS as TRANSLATIONS
+from ensue.evaluate.user_tasks import chosen_tasks
 
 
 def items_of(task: Task, folder: Path) -> list[Item]:
@@ -270,3 +271,13 @@ def test_any_text_is_a_task(tmp_path: Path) -> None:
         "天地玄黃",
         "a\r\nb",
     ]
+
+
+def test_a_text_is_asked_for_by_its_path(tmp_path: Path) -> None:
+    written(tmp_path, "fox.txt", "狐狸住在森林里。\n")
+    [fox, lambada] = chosen_tasks([str(tmp_path / "fox.txt"), "lambada"])
+    assert [passage.text for passage in passages(fox, Path("nowhere"))] == ["狐狸住在森林里。\n"]
+    assert lambada is LAMBADA
+    [missing] = chosen_tasks([str(tmp_path / "crow.txt")])
+    with pytest.raises(FileNotFoundError, match=r"crow\.txt"):
+        load_task(missing, tmp_path, shots=0)
