@@ -20,7 +20,6 @@ from ensue.evaluate.harness_writing import written
 from ensue.generate.boundary import split_boundary
 from ensue.generate.load import load
 from ensue.generate.score import Pair, TokenScores, score_tokens
-from ensue.generate.score import TokenScores, score_tokens
 
 try:
     from lm_eval.api.model import TemplateLM

@@ -17,7 +17,7 @@ from ensue.evaluate.remote_completions import Completions, Sent
 from ensue.evaluate.remote_echo import check_tokens, common_beginning, place_in_text
 from ensue.evaluate.remote_server import Patience, Refused, Server, Unreachable
 from ensue.evaluate.remote_tokenizer import open_tokenizer
-from ensue.evaluate.scorer import Decoding, OnDone, Prompt, Request, Scored, room_for_prompt
+from ensue.evaluate.scorer import Decoding, OnDone, Prompt, Request, Scored, Unscorable, room_for_prompt
 from ensue.generate.boundary import split_boundary
 from ensue.generate.continuation import StopText
 from ensue.tokens.tokenizer import Tokenizer
@@ -214,22 +214,26 @@ class RemoteScorer:
     def _in_order(
         self, work: Callable[[Ask, threading.Event], Answer], asks: Sequence[Ask], on_done: OnDone | None
     ) -> list[Answer]:
-        """The answers in the order of what is asked; the first that fails ends the others."""
+        """The answers in the order of what is asked; the first that fails ends the others.
+
+        Raises Unscorable with its place, or Unreachable.
+        """
         give_up = threading.Event()
         failures: list[BaseException] = []
 
-        def one(ask: Ask) -> Answer:
+        def one(place: int, ask: Ask) -> Answer:
             if give_up.is_set():
                 raise Unreachable("another failed")
             try:
                 return work(ask, give_up)
             except BaseException as error:
-                failures.append(error)
+                blamed = isinstance(error, ValueError) and not isinstance(error, Unreachable)
+                failures.append(Unscorable(str(error), place) if blamed else error)
                 give_up.set()
                 raise
 
         with ThreadPoolExecutor(self.in_flight) as pool:
-            futures = [pool.submit(one, ask) for ask in asks]
+            futures = [pool.submit(one, place, ask) for place, ask in enumerate(asks)]
             try:
                 for future in as_completed(futures):
                     future.result()

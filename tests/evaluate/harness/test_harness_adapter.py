@@ -121,7 +121,7 @@ def test_settings_and_texts_that_cannot_be_served(adapter: EnsueModel) -> None:
     with pytest.raises(ValueError, match=r"does not know the generation setting min_p; it knows do_sample, "):
         adapter.generate_until(asked("generate_until", [("The fox", {"min_p": 0.1})]), disable_tqdm=True)
     with pytest.raises(
-        ValueError, match=r"request 1: a continuation of \d+ tokens cannot be scored with a context of 96"
+        ValueError, match=r"pair 1: the continuation has \d+ tokens, more than this model's context of 96"
     ):
         adapter.loglikelihood(asked("loglikelihood", [PAIRS[0], ("a", " fox" * 200)]), disable_tqdm=True)
 

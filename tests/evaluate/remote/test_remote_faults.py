@@ -11,7 +11,7 @@ import pytest
 from ensue.evaluate.local import LocalScorer
 from ensue.evaluate.remote import RemoteScorer
 from ensue.evaluate.remote_server import Patience, Server, Unreachable
-from ensue.evaluate.scorer import Decoding, Prompt, Request
+from ensue.evaluate.scorer import Decoding, Prompt, Request, Unscorable
 from ensue.generate.lm import LM
 
 REQUEST = Request("The fox said to the", " crow")
@@ -103,7 +103,7 @@ def test_no_server_at_all(connect: Connect, serve: Serve) -> None:
 def test_the_first_that_fails_ends_the_others_at_once(serve: Serve, connect: Connect) -> None:
     server = serve(faults=["", "400", *["429 after 60"] * 7])
     started = time.monotonic()
-    with pytest.raises(ValueError, match="HTTP 400"):
+    with pytest.raises(Unscorable, match="HTTP 400"):
         connect(server, patience=Patience(answer=5, tries=3, pause=60)).loglikelihood([REQUEST] * 30)
     assert time.monotonic() - started < 3
     assert len(server.habits.bodies) <= 10
@@ -182,6 +182,12 @@ def test_a_server_that_cannot_echo_says_so_itself(serve: Serve, connect: Connect
         ValueError, match=r"HTTP 400: not now.*log-probabilities of a prompt \(`echo` with `logprobs`\)"
     ):
         connect(serve(faults=["400", "400"])).loglikelihood([REQUEST])
+
+
+def test_what_cannot_be_scored_is_named_by_its_place(serve: Serve, connect: Connect) -> None:
+    with pytest.raises(Unscorable, match="the continuation is empty") as caught:
+        connect(serve(), in_flight=1).loglikelihood([REQUEST, REQUEST, Request("The fox", ""), REQUEST])
+    assert caught.value.place == 2
 
 
 def test_a_log_probability_that_is_no_number_is_named(
