@@ -18,8 +18,8 @@ TEXTS = re.compile(r"\.txt$|\.txt\.gz$|\.(jsonl|parquet)(\.gz|\.zst)?$")
 def chosen_tasks(names: Sequence[str], *, tell: Callable[[str], None] = print) -> list[Task]:
     """The tasks of these names, in order; NAME.py stands for all tasks of a file, FILE.py:NAME for one of them.
 
-    A text (.txt), or a file of rows with a column `text` (.jsonl, .parquet), packed or not, is language modelling of it.
-    A Python file is run, which `tell` is told first: it can do whatever its author could. Raises ValueError for an
+    A text (.txt), or a file of rows with a column `text` (.jsonl, .parquet), packed or not, is language modelling of
+    it. A Python file is run, which `tell` is told first: it can do whatever its author could. Raises ValueError for an
     unknown or repeated name.
     """
     files: dict[str, tuple[Task, ...]] = {}
