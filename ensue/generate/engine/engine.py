@@ -89,12 +89,19 @@ class Engine:
     def submit(self, request: Request) -> int:
         """Take up a request; its number, by which events name it.
 
-        Raises ValueError for a prompt that is empty, has an unknown token, or does not fit with what it may write.
+        Raises ValueError as `check` does.
         """
-        _check(request, self.passes.config.vocab, self.passes.config.context, self.pool.count * PAGE)
+        self.check(request)
         number, self._next = self._next, self._next + 1
         self._waiting.append((number, request))
         return number
+
+    def check(self, request: Request) -> None:
+        """Whether a request can be taken up at all; any thread may ask.
+
+        Raises ValueError for a prompt that is empty, has an unknown token, or does not fit with what it may write.
+        """
+        _check(request, self.passes.config.vocab, self.passes.config.context, self.pool.count * PAGE)
 
     def cancel(self, number: int) -> None:
         """Forget a request; its pages are free at once. One that is not there any more is no error."""
