@@ -252,8 +252,9 @@ def _sampling(decoding: Decoding, seed: int) -> dict[str, Any]:
     if decoding.kind == "sample":
         cuts = {"top_k": decoding.top_k, "top_p": decoding.top_p}
         return {"temperature": 1, "seed": seed % 2**31, **{name: cut for name, cut in cuts.items() if cut is not None}}
+    search = "beam search" if decoding.kind == "beam" else "search for whole words"
     raise ValueError(
-        "OpenAI's interface has no beam search. Take a task that decodes greedily, or evaluate the model's own files "
+        f"OpenAI's interface has no {search}. Take a task that decodes greedily, or evaluate the model's own files "
         "(ensue evaluate FOLDER), which can."
     )
 
