@@ -26,7 +26,7 @@ class Evaluate:
     """
 
     model: Positional[str | None] = None
-    """A run, a checkpoint, a Hugging Face folder or a Hub name."""
+    """A run, a checkpoint, a Hugging Face folder, a Hub name, or NAME@URL of a completions server."""
     tasks: str = ""
     """Names with commas between; FILE.py runs that Python file and takes its TASKS."""
     shots: str = "0"
@@ -45,6 +45,10 @@ class Evaluate:
     """auto, cpu or cuda."""
     dtype: Literal["fp32", "bf16"] = "fp32"
     """Precision of the weights."""
+    tokenizer: Path | None = None
+    """Of a served model: folder of its tokenizer, so that ids are sent and counted."""
+    window: int | None = None
+    """Of a served model: tokens that it reads; asked of the server unless said."""
     against: Path | None = None
     """Training text to look for the items in: a run, prepared data, a corpus, or files and folders of text."""
     list: bool = False
@@ -75,7 +79,9 @@ class Evaluate:
             seed=self.seed,
             same_shots=self.same_shots,
         )
-        scorer = open_scorer(self.model, device=self.device, dtype=self.dtype)
+        scorer = open_scorer(
+            self.model, device=self.device, dtype=self.dtype, tokenizer=self.tokenizer, window=self.window
+        )
         folder, told = evaluate(scorer, question, self.out, display=display)
         if self.json:
             if self.against is not None:
@@ -121,6 +127,10 @@ class Compare:
     """auto, cpu or cuda."""
     dtype: Literal["fp32", "bf16"] = "fp32"
     """Precision of the weights."""
+    tokenizer: Path | None = None
+    """Of served models, NAME@URL: folder of their tokenizer."""
+    window: int | None = None
+    """Of served models: tokens that they read."""
     json: bool = False
     """Print JSON for a program to read."""
 
@@ -145,7 +155,15 @@ class Compare:
             same_shots=self.same_shots,
         )
         first, second = (
-            evaluation_of(model, question, device=self.device, dtype=self.dtype, display=display)
+            evaluation_of(
+                model,
+                question,
+                device=self.device,
+                dtype=self.dtype,
+                tokenizer=self.tokenizer,
+                window=self.window,
+                display=display,
+            )
             for model in (self.first, self.second)
         )
         names = [task.name for task in tasks]

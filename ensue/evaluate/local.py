@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -104,6 +105,11 @@ class LocalScorer:
                 raise
             place = int(named[1])
             raise Unscorable(f"{names[place]!r}: {named[2]}", place) from error
+        endless = [place for place, answer in enumerate(answers) if not all(map(math.isfinite, answer.nats))]
+        if endless:
+            raise Unscorable(
+                f"{names[endless[0]]!r}: its probability is 0; the model's weights are damaged.", endless[0]
+            )
         return [
             Scored(
                 tokens=tuple(map(self._text, rest)),

@@ -18,6 +18,8 @@ RESAMPLES = 2000
 
 SLOW_RESAMPLES = 500
 LEVEL = 0.95
+ALL_ALIKE = "all resampled sets of items agree, which tells nothing of how sure the number is"
+FEW_HAVE_ONE = "most resampled sets of items have no such number"
 CELLS_AT_ONCE = 1 << 22
 
 Totals = Callable[[np.ndarray], np.ndarray]
@@ -63,8 +65,8 @@ class Difference:
 def estimate(metric: Metric, values: Sequence[Any], *, seed: int = 0) -> Estimate:
     """A metric's number and how sure it is, over the values that are not None.
 
-    The standard error of a mean is s / sqrt(n); of another number, the spread over resampled items. Where all values
-    are the same 0 or 1, whose resamples all agree, the interval is the exact binomial one (Clopper and Pearson 1934).
+    The standard error of a mean is s / sqrt(n); of another number, the spread over resampled items. Where resamples all
+    agree there is no interval, but for chances that are all 0 or all 1, where it is the exact binomial one.
     """
     counted = [value for value in values if value is not None]
     number, reason = _number(metric, counted)
@@ -72,20 +74,23 @@ def estimate(metric: Metric, values: Sequence[Any], *, seed: int = 0) -> Estimat
         return Estimate(None, None, None, None, len(counted), reason)
     if len(counted) < 2:
         return Estimate(number, None, None, None, len(counted), "one item tells nothing of how sure the number is")
-    if _are_equal_chances(metric, counted):
-        edge = ((1 - LEVEL) / 2) ** (1 / len(counted))
-        low, high = (edge, 1.0) if number else (0.0, 1 - edge)
+    if metric.total is None and set(counted) in ({0}, {1}):
+        low, high = (1 - _rarest(len(counted)), 1.0) if number else (0.0, _rarest(len(counted)))
         return Estimate(number, 0.0, low, high, len(counted))
-    drawn = _resampled(_totals(metric, counted), len(counted), metric, seed)
+    drawn, reason = _resampled(_totals(metric, counted), len(counted), metric, seed)
     if drawn is None:
-        return Estimate(number, None, None, None, len(counted), "most resampled sets of items have no such number")
+        return Estimate(number, None, None, None, len(counted), reason)
     low, high = _interval(drawn, len(counted))
     error = _error_of_mean(np.asarray(counted, float)) if metric.total is None else float(drawn.std(ddof=1))
     return Estimate(number, error, low, high, len(counted))
 
 
 def compare(metric: Metric, first: Sequence[Any], second: Sequence[Any], *, seed: int = 0) -> Difference:
-    """Two models' values of the same items, in the same order; items without a value of both are left out."""
+    """Two models' values of the same items, in the same order; items without a value of both are left out.
+
+    Where the models never differ on chances of 0 and 1, the interval is what they may still differ on by Clopper and
+    Pearson's bound.
+    """
     pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
     ones, twos = [a for a, _ in pairs], [b for _, b in pairs]
     (one, reason), (two, other) = _number(metric, ones), _number(metric, twos)
@@ -93,12 +98,14 @@ def compare(metric: Metric, first: Sequence[Any], second: Sequence[Any], *, seed
         return Difference(one, two, None, None, None, None, len(pairs), reason=reason or other)
     wins, losses, p = _tally(metric, ones, twos)
     if len(pairs) < 2:
-        why = "one item tells nothing of how sure the difference is"
-        return Difference(one, two, two - one, None, None, None, len(pairs), wins, losses, p, why)
+        alone = "one item tells nothing of how sure the difference is"
+        return Difference(one, two, two - one, None, None, None, len(pairs), wins, losses, p, alone)
+    if p is not None and metric.total is None and not wins and not losses:
+        edge = _rarest(len(pairs))
+        return Difference(one, two, 0.0, 0.0, -edge, edge, len(pairs), wins, losses, p)
     before, after = _totals(metric, ones), _totals(metric, twos)
-    drawn = _resampled(lambda places: after(places) - before(places), len(pairs), metric, seed)
+    drawn, why = _resampled(lambda places: after(places) - before(places), len(pairs), metric, seed)
     if drawn is None:
-        why = "most resampled sets of items have no such number"
         return Difference(one, two, two - one, None, None, None, len(pairs), wins, losses, p, why)
     low, high = _interval(drawn, len(pairs))
     apart = np.subtract(twos, ones, dtype=float) if metric.total is None else None
@@ -127,8 +134,9 @@ def _number(metric: Metric, values: Sequence[Any]) -> tuple[float | None, str | 
     return (number, None) if math.isfinite(number) else (None, f"it is {number} of these items")
 
 
-def _are_equal_chances(metric: Metric, values: Sequence[Any]) -> bool:
-    return metric.total is None and set(values) in ({0}, {1})
+def _rarest(size: int) -> float:
+    """The most that a chance can be that did not come true once in `size` items (Clopper and Pearson 1934)."""
+    return float(1 - ((1 - LEVEL) / 2) ** (1 / size))
 
 
 def _totals(metric: Metric, values: Sequence[Any]) -> Totals:
@@ -143,13 +151,15 @@ def _totals(metric: Metric, values: Sequence[Any]) -> Totals:
     return each
 
 
-def _resampled(totals: Totals, size: int, metric: Metric, seed: int) -> np.ndarray | None:
-    """The number of each resample of as many items, those that have one; None where half of them have none."""
+def _resampled(totals: Totals, size: int, metric: Metric, seed: int) -> tuple[np.ndarray | None, str | None]:
+    """The number of each resample of as many items, those that have one; or None and why that tells nothing."""
     chance = np.random.default_rng(seed_for(seed, "bootstrap", metric.name))
     count = RESAMPLES if metric.total is None else SLOW_RESAMPLES
     drawn = np.concatenate([totals(places) for places in _places(chance, count, size)])
     drawn = drawn[np.isfinite(drawn)]
-    return drawn if 2 * len(drawn) > count else None
+    if 2 * len(drawn) <= count:
+        return None, FEW_HAVE_ONE
+    return (None, ALL_ALIKE) if np.ptp(drawn) == 0 else (drawn, None)
 
 
 def _places(chance: np.random.Generator, count: int, size: int) -> Iterator[np.ndarray]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ensue.evaluate.statistics import Difference, _student_quantile, compare, estimate, mcnemar
+from ensue.evaluate.statistics import ALL_ALIKE, Difference, _student_quantile, compare, estimate, mcnemar
 from ensue.evaluate.task import Metric
 
 stats = pytest.importorskip("scipy.stats")
@@ -66,6 +66,13 @@ def test_all_right_or_all_wrong_is_not_certainty(value: float) -> None:
     found = estimate(MEAN, [value] * 20)
     theirs = stats.binomtest(int(20 * value), 20).proportion_ci(0.95, "exact")
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_models_that_never_differ_may_yet() -> None:
+    found = compare(MEAN, [1.0, 0.0] * 50, [1.0, 0.0] * 50)
+    most = stats.binomtest(0, 100).proportion_ci(0.95, "exact").high
+    assert (found.difference, found.low, found.high) == (0, pytest.approx(-most), pytest.approx(most))
+    assert (found.wins, found.losses, found.p) == (0, 0, 1.0)
 
 
 def test_mcnemar_is_the_exact_binomial_test() -> None:
@@ -139,6 +146,7 @@ def test_what_cannot_be_told_has_a_reason() -> None:
     assert compare(metric, [(1, 0)] * 3, [(1, 1)] * 3).reason == found.reason
     rare = Metric("rare", nothing, total=lambda values: 1.0 if len(set(values)) == 3 else math.nan)
     assert estimate(rare, [1, 2, 3]).reason == "most resampled sets of items have no such number"
+    assert estimate(MEAN, [0.5] * 9).reason == compare(MEAN, [0.25] * 9, [0.5] * 9).reason == ALL_ALIKE
     assert estimate(MEAN, [None]).reason == "no item has a value"
     assert estimate(MEAN, [0.5]).reason == "one item tells nothing of how sure the number is"
     assert estimate(Metric("inf", nothing, total=lambda values: math.inf), [1, 2]).reason == "it is inf of these items"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ensue.core.files import write_file_aside
-from ensue.core.lock import locked
+from ensue.core.lock import Locked, locked
 from ensue.evaluate.loading import Loaded, load_task
 from ensue.evaluate.measuring import measure
 from ensue.evaluate.results import CURVE, RESULTS, TABLE, claim_folder, items_path, result_of
@@ -22,6 +24,11 @@ from ensue.recipes.evaluating.curves import draw_curve
 from ensue.recipes.evaluating.tables import as_markdown
 
 FOLDER = Path("evaluations")
+DROPPED = ("/", "checkpoints", "final")
+"""Of a model's path, in the name of its folder there."""
+
+PLACES = ("path", "server")
+"""Where a model is, which changes no number."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +60,11 @@ def evaluate(scorer: Scorer, question: Question, out: Path | None, *, display: D
         )
         for task in question.tasks
     ]
-    identity = dict(scorer.identity())
+    identity = _named(scorer.identity())
     settings = _settings(identity, question, loaded)
     folder = out if out is not None else _folder(identity, settings)
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
+    with _held(folder):
         claim_folder(folder, settings)
         results = [
             _measure(scorer, task, shots, folder, question, display) for task in loaded for shots in question.shots
@@ -76,11 +83,24 @@ def evaluate(scorer: Scorer, question: Question, out: Path | None, *, display: D
     return folder, told
 
 
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """The folder for this process alone."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder))
+        except Locked as error:
+            raise ValueError(
+                f"another process evaluates into {folder}; wait until it is done, or give --out a new name."
+            ) from error
+        yield
+
+
 def _measure(
     scorer: Scorer, loaded: Loaded, shots: int, folder: Path, question: Question, display: Display
 ) -> dict[str, Any]:
     task, size = loaded.task, len(loaded.numbers)
-    with display.bar(f"{task.name}, {shots} shots", size, f"{size:,} items") as bar:
+    with display.bar(f"{task.name}, {shots} {'shot' if shots == 1 else 'shots'}", size, f"{size:,} items") as bar:
         records = measure(
             loaded,
             scorer,
@@ -96,7 +116,7 @@ def _settings(identity: Mapping[str, str], question: Question, loaded: Sequence[
     """Everything that the numbers depend on; where the model and the files lie is not among it."""
     return {
         "format": 1,
-        "model": {name: value for name, value in identity.items() if name != "path"},
+        "model": {name: value for name, value in identity.items() if name not in PLACES},
         "tasks": {task.task.name: task.digests for task in loaded},
         "shots": list(question.shots),
         "limit": question.limit,
@@ -115,7 +135,13 @@ def _about(loaded: Loaded) -> dict[str, Any]:
     }
 
 
+def _named(identity: Mapping[str, str]) -> dict[str, str]:
+    """With a `path` in any case, by which people know the model: of a served one, as it was typed."""
+    return {"path": f"{identity.get('name')}@{identity.get('server')}", **identity}
+
+
 def _folder(identity: Mapping[str, str], settings: Mapping[str, Any]) -> Path:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    parts = [part for part in Path(identity["path"]).parts if part not in ("/", "checkpoints", "final")]
-    return FOLDER / f"{'-'.join(parts[-2:])}-{digest}"
+    parts = [part for part in Path(identity.get("name", identity["path"])).parts if part not in DROPPED]
+    name = re.sub(r"[^\w.-]+", "-", "-".join(parts[-2:]))
+    return FOLDER / f"{name}-{digest}"

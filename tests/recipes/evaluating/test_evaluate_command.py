@@ -304,3 +304,17 @@ def test_stories_as_they_are(place: Path, shared_data: Path, tmp_path: Path) -> 
     for each in results(tmp_path / "out")["results"]:
         assert each["items"] == 12
         assert each["metrics"]["accuracy"]["n"] == 12
+
+
+def test_a_served_model_is_named_with_its_address(ask: Evaluate) -> None:
+    from ensue.evaluate.remote import RemoteScorer
+    from ensue.recipes.evaluating.models import open_scorer
+
+    scorer = open_scorer("mine/gpt2@http://localhost:1/v1", window=128)
+    assert isinstance(scorer, RemoteScorer)
+    assert scorer.identity()["name"] == "mine/gpt2"
+    assert scorer.window() == 128
+    with pytest.raises(ValueError, match="NAME@http://localhost:1/v1"):
+        replace(ask, model="http://localhost:1/v1").start()
+    with pytest.raises(ValueError, match="are for models behind a server"):
+        replace(ask, window=5).start()
