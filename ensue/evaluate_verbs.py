@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
 if TYPE_CHECKING:
+    from ensue.evaluate.task import Task
     from ensue.recipes.display import Display
     from ensue.recipes.evaluating.evaluating import Question
 
@@ -41,6 +43,8 @@ class Evaluate:
     """Of the examples, of what --limit draws, of samples and of resampled items."""
     same_shots: bool = False
     """The same examples before all items, instead of a draw for each."""
+    greedy: bool = False
+    """Write free answers greedily where a task searches with beams, which servers cannot."""
     device: str = "auto"
     """auto, cpu or cuda."""
     dtype: Literal["fp32", "bf16"] = "fp32"
@@ -72,7 +76,7 @@ class Evaluate:
         if self.model is None:
             raise ValueError("say what to measure: ensue evaluate runs/demo --tasks rocstories --data tasks/")
         question = Question(
-            tuple(chosen_tasks(_names(self.tasks), tell=display.say)),
+            _written_as(chosen_tasks(_names(self.tasks), tell=display.say), greedy=self.greedy),
             data_folder(self.data),
             shots=_counts(self.shots),
             limit=self.limit,
@@ -123,6 +127,8 @@ class Compare:
     """Of all that is drawn."""
     same_shots: bool = False
     """The same examples before all items, instead of a draw for each."""
+    greedy: bool = False
+    """Write free answers greedily where a task searches with beams, which servers cannot."""
     device: str = "auto"
     """auto, cpu or cuda."""
     dtype: Literal["fp32", "bf16"] = "fp32"
@@ -145,7 +151,8 @@ class Compare:
         from ensue.recipes.evaluating.models import evaluation_of
 
         display = Display(to_stderr=True)
-        tasks = tuple(chosen_tasks(_names(self.tasks), tell=display.say)) if self.tasks else ()
+        chosen = chosen_tasks(_names(self.tasks), tell=display.say) if self.tasks else []
+        tasks = _written_as(chosen, greedy=self.greedy)
         question = Question(
             tasks,
             data_folder(self.data),
@@ -244,6 +251,16 @@ def _show_tasks(names: str, data: Path, *, as_json: bool) -> None:
         print(json.dumps(described(listed)))
     else:
         Display().show(as_table(listed, data))
+
+
+def _written_as(tasks: Sequence[Task], *, greedy: bool) -> tuple[Task, ...]:
+    """The tasks, with beam searches made greedy where that is asked for."""
+    return tuple(
+        replace(task, decoding=replace(task.decoding, kind="greedy"))
+        if greedy and task.decoding.kind == "beam"
+        else task
+        for task in tasks
+    )
 
 
 def data_folder(given: Path | None) -> Path:

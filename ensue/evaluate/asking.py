@@ -74,7 +74,10 @@ def _written(task: Task, group: Sequence[Asked], scorer: Scorer, seed: int) -> d
         for place, asked in enumerate(group)
         if isinstance(asked.item, Question)
     }
-    texts = scorer.generate(list(prompts.values())) if prompts else []
+    try:
+        texts = scorer.generate(list(prompts.values())) if prompts else []
+    except Unscorable as error:
+        raise Unscorable(str(error), list(prompts)[error.place]) from error
     return {
         place: (Outcome(text=text), _cut(scorer, prompt))
         for (place, prompt), text in zip(prompts.items(), texts, strict=True)

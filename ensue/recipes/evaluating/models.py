@@ -50,11 +50,16 @@ def evaluation_of(
     window: int | None,
     display: Display,
 ) -> Evaluation:
-    """The finished evaluation in the folder `name`, or that of the model `name`, which is measured where it was not."""
+    """The finished evaluation in the folder `name`, or that of the model `name`, which is measured where it was not.
+
+    `tokenizer` and `window` are of a served model; another has its own.
+    """
     if is_evaluation(Path(name)):
         return open_evaluation(Path(name))
     if not question.tasks:
         raise ValueError(f"{name} is no finished evaluation; say what to measure it on: --tasks rocstories")
+    if "@http" not in name:
+        tokenizer = window = None
     scorer = open_scorer(name, device=device, dtype=dtype, tokenizer=tokenizer, window=window)
     folder, told = evaluate(scorer, question, None, display=display)
     return Evaluation(folder, told)

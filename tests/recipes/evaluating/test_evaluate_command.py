@@ -318,3 +318,13 @@ def test_a_served_model_is_named_with_its_address(ask: Evaluate) -> None:
         replace(ask, model="http://localhost:1/v1").start()
     with pytest.raises(ValueError, match="are for models behind a server"):
         replace(ask, window=5).start()
+
+
+def test_beams_are_made_greedy_where_that_is_asked() -> None:
+    from ensue.evaluate.builtin import task_called
+    from ensue.evaluate_verbs import _written_as
+
+    tasks = tuple(map(task_called, ("nq_open", "rocstories", "cnn_dailymail")))
+    assert [task.decoding.kind for task in tasks] == ["beam", "greedy", "sample"]
+    assert [task.decoding.kind for task in _written_as(tasks, greedy=True)] == ["greedy", "greedy", "sample"]
+    assert _written_as(tasks, greedy=False) == tasks
