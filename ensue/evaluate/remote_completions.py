@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ensue.evaluate.remote_echo import Echo, read_echo, written_text
-from ensue.evaluate.remote_server import Refused, Server
+from ensue.evaluate.remote_server import Refused, Server, Unreachable
 
 Sent = str | list[int]
 """A prompt: text, or token ids."""
@@ -55,34 +55,49 @@ class Completions:
         if self._prepared:
             return
         try:
-            answer = self._echoed(PROBE, 0, None)
+            answer = self._echoed(PROBE, 0, tries=2)
             writes = (answer.get("usage") or {}).get("completion_tokens") or len(written_text(answer)) > len(PROBE)
             self._new = 1 if writes else 0
-        except Refused as refusal:
-            if refusal.status not in (400, 422):
+        except (Refused, Unreachable) as failure:
+            if isinstance(failure, Refused) and failure.status not in (400, 422):
                 raise
             self._new = 1
-            try:
-                self._echoed(PROBE, 1, None)
-            except Refused as error:
-                raise ValueError(
-                    f"{error} It was asked for the log-probabilities of a prompt (`echo` with `logprobs`), which "
-                    "evaluating needs; vLLM and SGLang give them."
-                ) from error
+            self._probe_writing()
         self._prepared = True
 
     def echo(self, prompt: Sent, give_up: threading.Event) -> Echo:
         """The prompt's tokens with their log-probabilities; `prepare` comes before."""
-        answer = self._echoed(prompt, self._new, give_up)
+        answer = self._echoed(prompt, self._new, give_up=give_up)
         return read_echo(answer, sent=None if isinstance(prompt, str) else len(prompt), new=self._new)
 
     def write(self, prompt: Sent, fields: Mapping[str, Any], give_up: threading.Event) -> str:
         """What the model writes after the prompt."""
-        return written_text(self._ask({"prompt": prompt, **fields}, give_up))
+        return written_text(self._ask({"prompt": prompt, **fields}, give_up=give_up))
 
-    def _echoed(self, prompt: Sent, new: int, give_up: threading.Event | None) -> dict[str, Any]:
+    def _probe_writing(self) -> None:
+        """See that a prompt is echoed where one token is written after it."""
+        try:
+            self._echoed(PROBE, 1)
+        except Refused as error:
+            raise ValueError(
+                f"{error} It was asked for the log-probabilities of a prompt (`echo` with `logprobs`), which "
+                "evaluating needs; vLLM and SGLang give them."
+            ) from error
+
+    def _echoed(
+        self, prompt: Sent, new: int, *, give_up: threading.Event | None = None, tries: int | None = None
+    ) -> dict[str, Any]:
         fields = {"prompt": prompt, "max_tokens": new, "echo": True, "logprobs": 1, "temperature": 0}
-        return self._ask(fields, give_up)
+        return self._ask(fields, give_up=give_up, tries=tries)
 
-    def _ask(self, fields: Mapping[str, Any], give_up: threading.Event | None) -> dict[str, Any]:
-        return self.server.ask("/completions", {"model": self.name, **fields, **self._more}, give_up=give_up)
+    def _ask(
+        self, fields: Mapping[str, Any], *, give_up: threading.Event | None = None, tries: int | None = None
+    ) -> dict[str, Any]:
+        body = {"model": self.name, **fields, **self._more}
+        try:
+            return self.server.ask("/completions", body, give_up=give_up, tries=tries)
+        except Refused as error:
+            if isinstance(fields["prompt"], str) or error.status not in (400, 422):
+                raise
+            said = f"{error} Token ids were sent; where a server takes text alone, leave out the tokenizer's folder."
+            raise Refused(said, error.status) from error

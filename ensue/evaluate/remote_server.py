@@ -66,20 +66,26 @@ class Server:
         self._client.close()
 
     def ask(
-        self, path: str, body: Mapping[str, Any] | None = None, *, give_up: threading.Event | None = None
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        give_up: threading.Event | None = None,
+        tries: int | None = None,
     ) -> dict[str, Any]:
         """The JSON object that the server answers: to a POST of `body`, or to a GET without one.
 
         Time-outs, lost connections, answers that are no JSON and the statuses in AGAIN are tried again, after a pause
-        that doubles or that the server asked for; `give_up` ends it early. Raises Unreachable after the last try, and
-        Refused at once for any other status, with the server's own words.
+        that doubles or that the server asked for, `tries` times at most; `give_up` ends it early. Raises Unreachable
+        after the last try, and Refused at once for any other status, with the server's own words.
         """
         import httpx
 
         give_up = give_up or threading.Event()
+        tries = min(tries or self.patience.tries, self.patience.tries)
         pause = self.patience.pause
         failure = "it was not asked"
-        for attempt in range(1, self.patience.tries + 1):
+        for attempt in range(1, tries + 1):
             wanted = 0.0
             try:
                 response = self._client.request("GET" if body is None else "POST", f"{self.address}{path}", json=body)
@@ -98,11 +104,11 @@ class Server:
                     wanted = _retry_after(response.headers.get("retry-after"))
                 else:
                     raise Refused(self._refusal(response), response.status_code)
-            if attempt < self.patience.tries and give_up.wait(min(max(pause, wanted), self.patience.longest)):
+            if attempt < tries and give_up.wait(min(max(pause, wanted), self.patience.longest)):
                 break
             pause *= 2
         raise Unreachable(
-            f"{self.address} was asked {self.patience.tries} times and did not answer; the last time: {failure}. What "
+            f"{self.address} was asked {attempt} times and did not answer; the last time: {failure}. What "
             "was finished is kept: wait, or start the server again, and give the same command to go on from there."
         )
 

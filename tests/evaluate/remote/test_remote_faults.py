@@ -123,7 +123,7 @@ def test_giving_up_ends_a_pause(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("status", "said"),
     [
-        (400, r"HTTP 400: not now, Bearer \(the key\) It was asked for ' crow'"),
+        (400, r"HTTP 400: not now, Bearer \(the key\) Token ids .* It was asked for ' crow'"),
         (401, "environment variable OPENAI_API_KEY, which was sent"),
         (403, "environment variable OPENAI_API_KEY"),
         (404, "Check the model's name, and the address: it usually ends in /v1"),
@@ -188,6 +188,20 @@ def test_what_cannot_be_scored_is_named_by_its_place(serve: Serve, connect: Conn
     with pytest.raises(Unscorable, match="the continuation is empty") as caught:
         connect(serve(), in_flight=1).loglikelihood([REQUEST, REQUEST, Request("The fox", ""), REQUEST])
     assert caught.value.place == 2
+
+
+def test_a_server_that_fails_at_no_tokens_is_asked_for_one(lm: LM, serve: Serve, connect: Connect) -> None:
+    server = serve(faults=["500", "500"])
+    [answer] = connect(server).loglikelihood([REQUEST])
+    assert answer.nats == pytest.approx(LocalScorer(lm).loglikelihood([REQUEST])[0].nats, abs=1e-6)
+    assert [body["max_tokens"] for body in server.habits.bodies] == [0, 0, 1, 1]
+
+
+def test_a_server_that_takes_no_ids_is_named(serve: Serve, connect: Connect) -> None:
+    with pytest.raises(ValueError, match="Token ids were sent; where a server takes text alone, leave out"):
+        connect(serve(faults=["400"])).generate([Prompt("The fox", Decoding())])
+    with pytest.raises(ValueError, match=r"^(?!.*Token ids)"):
+        connect(serve(faults=["400"]), tokenizer=None).generate([Prompt("The fox", Decoding())])
 
 
 def test_a_log_probability_that_is_no_number_is_named(
