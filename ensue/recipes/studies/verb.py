@@ -1,4 +1,4 @@
-"""The verbs of studies, thin: `ensue study finetune-ablation`."""
+"""The verbs of studies, thin: `ensue study finetune-ablation` and `ensue study show`."""
 
 from __future__ import annotations
 
@@ -94,3 +94,20 @@ class FinetuneAblation:
         display.heading("what came out")
         display.say(as_table(found))
         display.say(f"{self.out}: results.json, results.md, layers.png, differences.png")
+
+
+@dataclass(frozen=True)
+class ShowStudy:
+    """Print a study's table as far as it has come.
+
+    ensue study show studies/ablation
+    """
+
+    path: Positional[Path]
+    """The study's folder."""
+
+    def start(self) -> None:
+        table = self.path / "results.md"
+        if not table.is_file():
+            raise ValueError(f"{self.path} has no results yet; a study writes them when its first seed is done.")
+        print(table.read_text(encoding="utf-8"), end="")

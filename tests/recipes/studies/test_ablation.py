@@ -21,6 +21,7 @@ from ensue.recipes.studies.ablation import run_ablation
 from ensue.recipes.studies.conditions import conditions
 from ensue.recipes.studies.pretraining import steps_in
 from ensue.recipes.studies.settings import AblationSettings
+from ensue.recipes.studies.verb import ShowStudy
 
 LAYERS = 2
 TEXT = "river stone grey light small books near windows people carry keep under sea line plain"
@@ -185,3 +186,10 @@ def test_minutes_are_made_into_steps_once(settings: AblationSettings, finished: 
     assert steps_in(2.0, replace(settings, steps=99), finished, display=quiet).steps == settings.steps
     with pytest.raises(ValueError, match="no time"):
         steps_in(0, settings, tmp_path, display=quiet)
+
+
+def test_a_study_is_shown(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ShowStudy(finished).start()
+    assert capsys.readouterr().out == (finished / "results.md").read_text()
+    with pytest.raises(ValueError, match="no results yet"):
+        ShowStudy(tmp_path).start()
