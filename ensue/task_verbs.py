@@ -30,6 +30,8 @@ class Finetune:
     """Folder to write the run to; it must not exist."""
     valid: Path | None = None
     """Examples to validate on; a share of DATA is held out unless said."""
+    test: Path | None = None
+    """Examples that the best model is measured on at the end; the result is in test.json."""
     held_out: float = 0.1
     """That share, or how many rows from 1 up."""
     split_seed: int = 0
@@ -90,6 +92,7 @@ class Finetune:
             model=self.path,
             data=str(self.data),
             valid=None if self.valid is None else str(self.valid),
+            test=None if self.test is None else str(self.test),
             held_out=self.held_out,
             split_seed=self.split_seed,
             columns=self.columns,

@@ -28,7 +28,8 @@ class FineTuneConfig:
     """A resolved fine-tuning run; the defaults are those of GPT (2018, sections 3.2 and 4.1).
 
     `model` is where the weights began, `data` and `valid` are tables of examples. `held_out` is the share of `data`
-    that is held out for validation where there is no `valid`, or how many rows from 1 up, drawn by `split_seed`.
+    that is held out for validation where there is no `valid`, or how many rows from 1 up, drawn by `split_seed`. The
+    best model is measured on `test` at the end.
     `auxiliary` is lambda. `warmup` is a share of all updates. `dropout` is that of embeddings, attention, residuals and
     what the head reads. `evaluate_every` and `save_every` are in steps, 0 for once an epoch. `metric` decides which
     checkpoint is the best.
@@ -38,6 +39,7 @@ class FineTuneConfig:
     model: str
     data: str
     valid: str | None = None
+    test: str | None = None
     held_out: float = 0.1
     split_seed: int = 0
     columns: tuple[str, ...] = ()

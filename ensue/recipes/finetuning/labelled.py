@@ -39,11 +39,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Labelled:
-    """What a run reads: the task's shape, what it is trained on, and what it is validated on, if anything."""
+    """What a run reads: the task's shape, what it is trained on, and what it is validated and tested on."""
 
     shape: TaskShape
     train: Part
     valid: Part | None
+    test: Part | None = None
 
 
 def read_labelled(config: FineTuneConfig, tokenizer: Tokenizer, *, marks: Marks, context: int) -> Labelled:
@@ -58,14 +59,26 @@ def read_labelled(config: FineTuneConfig, tokenizer: Tokenizer, *, marks: Marks,
     shape = TaskShape(task=task, marks=marks, context=context, columns=tuple(columns.items()))
     shape = _with_answers(shape, columns, table)
     rows: Sequence[Row] = table.rows
+    valid = None
     if config.valid is not None:
-        valid_table = read_table(Path(config.valid))
-        check_columns(valid_table, columns)
-        held_out: Sequence[Row] = valid_table.rows
+        valid = read_part(Path(config.valid), shape, tokenizer, known_in=config.data)
     else:
         rows, held_out = hold_out(rows, config.held_out, seed=config.split_seed)
-    valid = _part(shape, columns, held_out, tokenizer, known_in=config.data) if held_out else None
-    return Labelled(shape, _part(shape, columns, rows, tokenizer, known_in=config.data), valid)
+        if held_out:
+            valid = _part(shape, columns, held_out, tokenizer, known_in=config.data)
+    test = read_part(Path(config.test), shape, tokenizer, known_in=config.data) if config.test is not None else None
+    return Labelled(shape, _part(shape, columns, rows, tokenizer, known_in=config.data), valid, test)
+
+
+def read_part(path: Path, shape: TaskShape, tokenizer: Tokenizer, *, known_in: str) -> Part:
+    """Other examples of the same task, in the same columns; `known_in` is the table that the labels are from.
+
+    Raises FileNotFoundError or ValueError naming file, row and column, as `read_labelled` does.
+    """
+    table = read_table(path)
+    columns = dict(shape.columns)
+    check_columns(table, columns)
+    return _part(shape, columns, table.rows, tokenizer, known_in=known_in)
 
 
 def hold_out(rows: Sequence[Row], share: float, *, seed: int) -> tuple[Sequence[Row], Sequence[Row]]:

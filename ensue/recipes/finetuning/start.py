@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +11,14 @@ from pathlib import Path
 
 from ensue.core.config import from_dict, to_dict
 from ensue.core.device import choose_device, choose_precision
+from ensue.core.files import write_file_aside
 from ensue.core.run import RunFolder
 from ensue.generate.lm import LM
 from ensue.generate.load import load
 from ensue.recipes.display import Display
 from ensue.recipes.environment import environment
 from ensue.recipes.finetuning.config import FineTuneConfig
+from ensue.recipes.finetuning.measuring import measure
 from ensue.recipes.finetuning.task_work import task_work
 from ensue.recipes.finetuning.tuning import TuneResult, Tuning, describe
 from ensue.recipes.finetuning.work import Work
@@ -43,7 +46,7 @@ def finetune(config: FineTuneConfig, run_path: Path, *, display: Display) -> Tun
         ready_machine(choose_device(config.device), config.precision, display)
         tuning = Tuning(run, config, work, display=display)
         explain(tuning, display)
-        return tuning.train(start=0)
+        return _tested(tuning.train(start=0), run, config)
 
 
 def resume(run_path: Path, *, display: Display) -> TuneResult:
@@ -63,7 +66,7 @@ def resume(run_path: Path, *, display: Display) -> TuneResult:
         step = tuning.go_back_to(newest)
         run.tell("continued", step, environment())
         display.say(f"continuing {run_path} from step {step:,} of {tuning.engine.schedule.steps:,}")
-        return tuning.train(start=step)
+        return _tested(tuning.train(start=step), run, config)
 
 
 def create_run(path: Path) -> RunFolder:
@@ -95,6 +98,8 @@ def report(result: TuneResult, run_path: Path, display: Display) -> None:
     display.heading("done")
     if result.readings:
         display.say(f"validation at the end: {describe(result.readings)}")
+    if result.test_readings:
+        display.say(f"test, by the best: {describe(result.test_readings)}")
     best = run_path / "best" if result.best != result.final else run_path
     if result.best != result.final:
         display.say(f"best in validation, at step {int(result.best.name):,}: {describe(result.best_readings)}")
@@ -112,8 +117,18 @@ def _example(lm: LM, path: Path) -> str:
 def _resolved(config: FineTuneConfig) -> FineTuneConfig:
     """With files by their whole paths, and a precision that is not measured again when the run is continued."""
     precision = choose_precision(config.precision, choose_device(config.device))
-    valid = None if config.valid is None else str(Path(config.valid).resolve())
-    return replace(config, data=str(Path(config.data).resolve()), valid=valid, precision=precision)
+    valid, test = (None if path is None else str(Path(path).resolve()) for path in (config.valid, config.test))
+    return replace(config, data=str(Path(config.data).resolve()), valid=valid, test=test, precision=precision)
+
+
+def _tested(result: TuneResult, run: RunFolder, config: FineTuneConfig) -> TuneResult:
+    """With what the best model makes of the test examples, also written to test.json."""
+    if config.test is None:
+        return result
+    found = measure(load(result.best, device=config.device), Path(config.test), known_in=config.data)
+    record = {"step": int(result.best.name), "file": config.test, **found}
+    write_file_aside(run.path / "test.json", json.dumps(record, indent=1) + "\n")
+    return replace(result, test_readings=found)
 
 
 def _refuse_processes() -> None:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
 from torch import Tensor
 
 from ensue.core.device import autocast, choose_device, choose_precision
-from ensue.generate.classify import HEAD, TASK, Tuned, log_probabilities, sees_ahead
+from ensue.generate.classify import HEAD, TASK, Tuned, sees_ahead
 from ensue.generate.lm import LM
 from ensue.loss.fine_tuning import FineTuning, refuse_two_way
 from ensue.model.gpt import GPT
 from ensue.model.more_tokens import rebuilt, with_more_tokens
 from ensue.model.task_head import TaskModel
 from ensue.model.weights.huggingface import config_text, stored_tensors
-from ensue.recipes.finetuning import metrics
 from ensue.recipes.finetuning.config import FineTuneConfig
 from ensue.recipes.finetuning.labelled import Labelled, read_labelled
+from ensue.recipes.finetuning.measuring import metric_of, readings
 from ensue.recipes.finetuning.work import Work
 from ensue.recipes.parts import WEIGHTS, tokenizer_files
-from ensue.tokens.examples import Example, ExampleStream
+from ensue.tokens.examples import ExampleStream
 from ensue.tokens.task_shapes import NEW_TOKENS, Marks, TaskShape
 
 
@@ -70,7 +69,7 @@ def task_work(config: FineTuneConfig, lm: LM, *, resumed: bool) -> Work:
         objective=FineTuning(auxiliary=config.auxiliary),
         stream=stream,
         read=None if valid is None else read,
-        metric=_metric(config, shape),
+        metric=metric_of(config.metric, shape),
         files={
             **tokenizer_files(lm.tokenizer),
             "config.json": config_text(model.gpt, end_token=lm.tokenizer.end).encode(),
@@ -85,25 +84,6 @@ def task_work(config: FineTuneConfig, lm: LM, *, resumed: bool) -> Work:
         },
         told=_told(labelled, stream),
     )
-
-
-def readings(model: TaskModel, shape: TaskShape, examples: Sequence[Example], *, micro_tokens: int) -> dict[str, float]:
-    """What the model makes of labelled examples: nats an example ("loss"), and what the task is measured by."""
-    logs = log_probabilities(model, examples, micro_tokens=micro_tokens)
-    pairs = list(zip(examples, logs, strict=True))
-    nats = [-float(example.answer @ np.where(example.answer > 0, row, 0.0)) for example, row in pairs]
-    found = {"loss": float(np.mean(nats))}
-    if shape.scale is not None:
-        right = [example.score for example in examples if example.score is not None]
-        said = [shape.scale.expected(np.exp(row).tolist()) for row in logs]
-        return {**found, "pearson": metrics.pearson(right, said), "spearman": metrics.spearman(right, said)}
-    truth, answers = [int(example.answer.argmax()) for example in examples], [int(row.argmax()) for row in logs]
-    found["accuracy"] = metrics.accuracy(truth, answers)
-    if shape.task != "choice":
-        classes = len(shape.labels)
-        found["f1"] = metrics.f1(truth, answers, classes=classes)
-        found["matthews"] = metrics.matthews(truth, answers, classes=classes)
-    return found
 
 
 def _fresh_model(config: FineTuneConfig, lm: LM, shape: TaskShape) -> TaskModel:
@@ -126,23 +106,11 @@ def _with_dropout(gpt: GPT, dropout: float) -> GPT:
     return rebuilt(gpt, config)
 
 
-def _metric(config: FineTuneConfig, shape: TaskShape) -> str:
-    """Raises ValueError for one that this task does not have."""
-    if shape.scale is not None:
-        known = ["pearson", "spearman", "loss"]
-    else:
-        known = ["accuracy", "loss"] if shape.task == "choice" else ["accuracy", "f1", "matthews", "loss"]
-    if config.metric == "auto":
-        return known[0]
-    if config.metric not in known:
-        raise ValueError(f"--metric {config.metric} cannot be had of this task; it has {', '.join(known)}.")
-    return config.metric
-
-
 def _told(labelled: Labelled, stream: ExampleStream) -> tuple[str, ...]:
     shape, valid = labelled.shape, labelled.valid
     counts = f"{len(labelled.train.examples):,} examples to train on"
     counts += f", {len(valid.examples):,} to validate on" if valid is not None else ", none to validate on"
+    counts += f", {len(labelled.test.examples):,} to test on" if labelled.test is not None else ""
     read = ", ".join(f"{role} from {name}" if role != name else role for role, name in shape.columns)
     cut = labelled.train.cut + (valid.cut if valid is not None else 0)
     cuts = f"{cut:,} texts were longer than {shape.limit} tokens and cut" if cut else "no text had to be cut"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class TuneResult:
     best: Path
     readings: Mapping[str, float]
     best_readings: Mapping[str, float]
+    test_readings: Mapping[str, float] = field(default_factory=dict)
+    """What the best model makes of the test examples, where there are any."""
 
 
 class Tuning:

@@ -163,6 +163,24 @@ def test_the_report_tells_what_to_type_next(model: Path, tables: dict[str, Path]
     assert f'ensue.load("{run}").classify("...", ["...", "..."])' in said
 
 
+def test_the_best_model_is_tested(
+    model: Path, tables: dict[str, Path], tmp_path: Path, ensue: Call, make_rows: Any, write_rows: Any
+) -> None:
+    run, test = tmp_path / "run", write_rows(tmp_path / "test.jsonl", make_rows("choice", 50, 9))
+    code, said = ensue(
+        "finetune", model, tables["choice"], "--task", "choice", "--run", run, *QUICK, "--epochs", "2", "--test", test
+    )
+    assert code == 0, said
+    assert "24 to validate on, 50 to test on" in said
+    record = json.loads((run / "test.json").read_text())
+    assert f"test, by the best: accuracy {record['accuracy']:.3f}" in said
+    assert record["step"] == int((run / "best").resolve().name)
+    lm, rows = load(run / "best"), make_rows("choice", 50, 9)
+    answers = lm.classify([row["context"] for row in rows], [[row["ending1"], row["ending2"]] for row in rows])
+    right = [answer.label == row["label"] for answer, row in zip(answers, rows, strict=True)]
+    assert record["accuracy"] == pytest.approx(np.mean(right))
+
+
 def test_nothing_held_out(model: Path, tables: dict[str, Path], tmp_path: Path, ensue: Call) -> None:
     run = tmp_path / "run"
     options = [*QUICK, "--epochs", "1", "--held-out", "0", "--auxiliary", "0"]
