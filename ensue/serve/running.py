@@ -1,0 +1,75 @@
+"""From settings to a server that listens, and its orderly end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+import uvicorn
+
+from ensue.generate.engine.engine import Engine
+from ensue.generate.engine.opening import EngineSettings, open_engine
+from ensue.generate.lm import LM
+from ensue.serve.app import guarded, make_app
+from ensue.serve.metrics import Metrics
+from ensue.serve.service import Service
+from ensue.serve.settings import ServeSettings
+from ensue.serve.worker import Worker
+
+
+def make_service(lm: LM, settings: ServeSettings, engine: Engine) -> Service:
+    """A service whose worker has not been started."""
+    metrics = Metrics()
+    return Service(lm, settings, engine, Worker(engine, metrics), metrics, int(time.time()))
+
+
+def open_service(lm: LM, settings: ServeSettings, engine: EngineSettings, *, draft: LM | None = None) -> Service:
+    """A service with an engine for a model. Raises ValueError where there is no memory for it."""
+    try:
+        return make_service(lm, settings, open_engine(lm, engine, draft=draft))
+    except torch.OutOfMemoryError as error:
+        raise ValueError(
+            f"there is not enough memory on the device for {settings.name} and a cache of {engine.cache_bytes:,} bytes "
+            f"({error}). Give a smaller --cache, or end the other program that uses it."
+        ) from error
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that is bound, before the model is loaded, so that a port in use is known at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((host, port))
+        except OSError as error:
+            raise ValueError(
+                f"{host}, port {port} cannot be listened at: {error.strerror or error}. Give another --port, or 0 for "
+                "any that is free."
+            ) from error
+        yield bound
+
+
+def serve(service: Service, bound: socket.socket, *, ready: Callable[[], None] = lambda: None) -> None:
+    """Serve until SIGINT or SIGTERM; what is being answered then is finished, and nothing new is taken."""
+    settings = service.settings
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+    config = uvicorn.Config(
+        guarded(make_app(service), service),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        lifespan="on",
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=int(settings.limits.seconds) + 1,
+        h11_max_incomplete_event_size=1 << 16,
+    )
+    server = uvicorn.Server(config)
+    ready()
+    server.run(sockets=[bound])

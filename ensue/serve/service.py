@@ -1,0 +1,129 @@
+"""What all routes share: the model, the worker that runs it, and how texts are asked for and waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ensue.generate.engine.engine import Engine
+from ensue.generate.engine.requests import Request
+from ensue.generate.lm import LM
+from ensue.serve.choice import Choice, Piece
+from ensue.serve.errors import ApiError
+from ensue.serve.metrics import Metrics
+from ensue.serve.settings import ServeSettings
+from ensue.serve.worker import Worker
+
+LONG_TEXT = 20_000
+"""Characters from which on a text is encoded in another thread, so that the others need not wait for it."""
+LONGEST_WAIT = 60
+"""Seconds that a client is told to wait at most when the queue is full."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One model, served. `created` is when, in seconds since 1970."""
+
+    lm: LM
+    settings: ServeSettings
+    engine: Engine
+    worker: Worker
+    metrics: Metrics
+    created: int
+
+    def check_model(self, name: str | None) -> None:
+        """Refuse a model that is not the one served here."""
+        if name is not None and name != self.settings.name:
+            raise ApiError(
+                f"the model {name!r} is not here; this server has {self.settings.name!r}.",
+                status=404,
+                param="model",
+                code="model_not_found",
+            )
+
+    def check(self, request: Request, param: str) -> None:
+        """Refuse a request that the engine could not take."""
+        try:
+            self.engine.check(request)
+        except ValueError as error:
+            code = "context_length_exceeded" if "tokens" in str(error) and "context" in str(error) else None
+            raise ApiError(str(error), param=param, code=code) from error
+
+    async def encode(self, text: str) -> list[int]:
+        """A text's tokens. Raises ApiError for what is no text."""
+        encode = self.lm.tokenizer.encode
+        try:
+            return encode(text) if len(text) < LONG_TEXT else await asyncio.to_thread(encode, text)
+        except ValueError as error:
+            raise ApiError(str(error)) from error
+
+    def write(
+        self, requests: Sequence[Request], *, stops: Sequence[str] = (), whole: bool = True, tokens: bool = False
+    ) -> Writing:
+        """Begin to write a text after each of some requests. Raises ApiError where the queue has no room for them."""
+        self._check_room(len(requests))
+        inbox: asyncio.Queue[Piece] = asyncio.Queue()
+        choices = [
+            Choice(number, request, self.lm.tokenizer, inbox, stops, whole, tokens)
+            for number, request in enumerate(requests)
+        ]
+        self.worker.submit(choices)
+        return Writing(self.worker, choices, inbox)
+
+    async def work(self, pieces: Iterator[Any]) -> Any:
+        """What a generator returns, done piece by piece beside the engine; given up with the task that waits."""
+        self._check_room(1)
+        return await asyncio.wrap_future(self.worker.work(pieces))
+
+    async def ask(self, question: Callable[[Engine], Any]) -> Any:
+        """What the engine says between two steps."""
+        return await asyncio.wrap_future(self.worker.ask(question))
+
+    def _check_room(self, texts: int) -> None:
+        if not self.worker.alive:
+            raise ApiError("the server is going down.", status=503, headers={"Retry-After": "10"})
+        before, limit = self.worker.outstanding, self.settings.limits.queue
+        if before + texts <= limit:
+            return
+        rounds = max(1.0, before / self.engine.most)
+        seconds = min(LONGEST_WAIT, max(1, math.ceil(rounds * self.metrics.mean_seconds)))
+        raise ApiError(
+            f"the queue is full: {before} texts are being written or wait, of {limit} at most. Try again in "
+            f"{seconds} s.",
+            status=429,
+            code="queue_full",
+            headers={"Retry-After": str(seconds)},
+        )
+
+
+@dataclass(frozen=True)
+class Writing:
+    """The texts of one request. Close it in any case: what is not finished then is given up."""
+
+    worker: Worker
+    choices: Sequence[Choice]
+    inbox: asyncio.Queue[Piece]
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """Pieces of all texts as they come, to the end of the last. Raises ApiError where one cannot be finished."""
+        left = len(self.choices)
+        while left:
+            piece = await self.inbox.get()
+            if piece.error is not None:
+                raise ApiError("the model failed while it wrote; the server's log says how.", status=500)
+            left -= piece.finished is not None
+            yield piece
+
+    async def all(self) -> list[Piece]:
+        """Each text as one piece, in the order of the requests."""
+        try:
+            return sorted([piece async for piece in self.pieces()], key=lambda piece: piece.choice)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give up what is not finished."""
+        self.worker.cancel(choice for choice in self.choices if not choice.over)
