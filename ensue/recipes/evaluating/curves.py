@@ -6,9 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+LINE = "#1f4e79"
+
 
 def draw_curve(results: Sequence[Mapping[str, Any]], target: Path) -> None:
-    """One panel a task, as a PNG; the dotted line is what guessing gets."""
+    """One panel a task, as a PNG; the dotted line is what guessing gets.
+
+    A hollow point is one where not all examples fitted before every item.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -29,19 +34,18 @@ def draw_curve(results: Sequence[Mapping[str, Any]], target: Path) -> None:
 
 def _draw_task(axes: Any, results: Sequence[Mapping[str, Any]]) -> None:
     metric = next(iter(results[0]["metrics"]))
-    points = [
-        (result["shots"], told["value"], told["low"], told["high"])
-        for result in sorted(results, key=lambda result: int(result["shots"]))
-        if (told := result["metrics"][metric])["value"] is not None
-    ]
-    if points:
-        shots, values, lows, highs = zip(*points, strict=True)
-        axes.plot(shots, values, "o-", color="#1f4e79", markersize=4)
-        known = [point for point in points if point[2] is not None]
-        if known:
-            places, _, lows, highs = zip(*known, strict=True)
-            axes.fill_between(places, lows, highs, color="#9bb7d4", alpha=0.4, linewidth=0)
-        axes.set_xscale("symlog", linthresh=1)
+    in_order = sorted(results, key=lambda result: int(result["shots"]))
+    told = [result for result in in_order if result["metrics"][metric]["value"] is not None]
+    shots = [result["shots"] for result in told]
+    if told:
+        axes.plot(shots, [result["metrics"][metric]["value"] for result in told], "-", color=LINE)
+        sure = [result for result in told if result["metrics"][metric]["low"] is not None]
+        edges = ([result["metrics"][metric][edge] for result in sure] for edge in ("low", "high"))
+        axes.fill_between([result["shots"] for result in sure], *edges, color="#9bb7d4", alpha=0.4, linewidth=0)
+        for result in told:
+            fill = "white" if result["fewer_shots"] else LINE
+            axes.plot(result["shots"], result["metrics"][metric]["value"], "o", color=LINE, markerfacecolor=fill)
+        axes.set_xscale("symlog", linthresh=1, linscale=0.4)
         axes.set_xticks(shots, [str(count) for count in shots])
         axes.minorticks_off()
     if results[0]["chance"] is not None and metric.startswith("accuracy"):
