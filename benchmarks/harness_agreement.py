@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -222,7 +223,7 @@ def as_markdown(results: Sequence[Mapping[str, Any]]) -> str:
         for number in result["numbers"]:
             theirs, ours = number["values"]
             reasons = "; ".join(filter(None, (result["text_reason"], number["reason"])))
-            value = f"{theirs:.6g}" if theirs == ours else f"{theirs:.8g}, {ours:.8g}"
+            value = f"{theirs:.6g}" if math.isclose(theirs, ours, rel_tol=1e-12) else f"{theirs:.8g}, {ours:.8g}"
             lines.append(
                 f"| {result['task']} | {result['items']}, {result['same_text']} | `{number['harness']}` | "
                 f"`{number['ensue']}` | {value} | {number['items_alike']} | {reasons} |"

@@ -12,6 +12,9 @@ from ensue.tokens.tokenizer import Tokenizer
 UNCLEAR = ("�", "bytes:")
 """What servers write for a token that is a part of a character; its length says nothing."""
 
+BY_ID = "token_id:"
+"""How vLLM names tokens where it is asked for ids instead of text."""
+
 
 @dataclass(frozen=True)
 class Echo:
@@ -115,11 +118,13 @@ def common_beginning(one: Sequence[str], other: Sequence[str]) -> int:
 
 def check_tokens(tokenizer: Tokenizer, ids: Sequence[int], echo: Echo) -> None:
     """Refuse answers of a model with another tokenizer, to which these ids mean something else."""
-    pairs = [
-        (tokenizer.decode([token]).strip(), text.strip(" Ġ▁"))
-        for token, text in zip(ids, echo.tokens[echo.added :], strict=True)
-    ]
-    readable = [(ours, theirs) for ours, theirs in pairs if ours.isascii() and ours.isalnum() and theirs]
+    readable = []
+    for token, theirs in zip(ids, echo.tokens[echo.added :], strict=True):
+        ours = tokenizer.decode([token]).strip()
+        if theirs.startswith(BY_ID):
+            readable.append((f"{BY_ID}{token}", theirs))
+        elif ours.isascii() and ours.isalnum() and theirs:
+            readable.append((ours, theirs.strip(" Ġ▁")))
     other = [pair for pair in readable if pair[0] != pair[1]]
     if len(other) * 2 > len(readable):
         ours, theirs = other[0]

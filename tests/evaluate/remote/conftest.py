@@ -48,10 +48,12 @@ class Habits:
     """What real servers do differently, and what goes wrong: `faults` are taken from the front, one an answer.
 
     offsets  `right` characters; `drifting` as where each part of a character counts as one; `none`
+    names    of tokens: their text; or `ids`, as vLLM gives on request
     """
 
     zero: str = "echoes"  # or `refused`, or `ignored`
     offsets: str = "right"
+    names: str = "text"
     beginning: bool = False  # puts the end token before every prompt
     top: bool = True
     usage: bool = True
@@ -115,21 +117,24 @@ class Serving:
     def _cut(self, text: str, stops: list[str]) -> str:
         return text[: min([text.find(stop) for stop in stops if stop in text], default=len(text))]
 
+    def _name(self, token: int) -> str:
+        return f"token_id:{token}" if self.habits.names == "ids" else self.lm.tokenizer.decode([token])
+
     def _record(self, ids: list[int], count: int) -> dict[str, Any]:
         with torch.no_grad():
             logits = self.lm.model(torch.tensor([ids]))[0]
             steps = logits - logits.logsumexp(-1, keepdim=True)
-        tokens = [self.lm.tokenizer.decode([token]) for token in ids]
+        tokens = [self._name(token) for token in ids]
         nats: list[Any] = [None] + [float(steps[place, token]) for place, token in enumerate(ids[1:])]
         tops: list[Any] = [None]
         for place, token in enumerate(ids[1:]):
             best = int(steps[place].argmax())
             tops.append({tokens[place + 1]: float(steps[place, token])})
-            tops[-1].setdefault(self.lm.tokenizer.decode([best]), float(steps[place, best]))
+            tops[-1].setdefault(self._name(best), float(steps[place, best]))
         drifting, right, starts = 0, [], []
-        for place, token in enumerate(tokens):
+        for place in range(len(ids)):
             starts.append(drifting)
-            drifting += len(token)
+            drifting += len(self.lm.tokenizer.decode([ids[place]]))
             before = b"".join(map(self.lm.tokenizer.token_bytes, ids[:place]))
             right.append(len(before.decode("utf-8", "ignore")))
         offsets = {"right": right, "drifting": starts, "none": None}[self.habits.offsets]

@@ -43,6 +43,7 @@ def close(answers: list[Scored], expected: list[Scored]) -> None:
         {},
         {"zero": "refused"},
         {"zero": "ignored"},
+        {"names": "ids"},
         {"beginning": True, "zero": "refused"},
         {"offsets": "none", "usage": False},
         {"usage": False, "zero": "refused", "window": False},
@@ -94,14 +95,15 @@ def test_a_continuation_longer_than_the_window_is_scored_at_its_end(
     assert answer.tokens == longer.tokens[1:]
 
 
+@pytest.mark.parametrize("names", ["text", "ids"])
 @pytest.mark.parametrize("offsets", ["right", "drifting", "none"])
 @pytest.mark.parametrize("zero", ["echoes", "refused"])
 def test_by_text_the_boundary_is_where_the_continuation_begins(
-    lm: LM, serve: Callable[..., Any], connect: Callable[..., RemoteScorer], offsets: str, zero: str
+    lm: LM, serve: Callable[..., Any], connect: Callable[..., RemoteScorer], offsets: str, zero: str, names: str
 ) -> None:
     requests = [request for request in PLAIN if not _spanned(lm, request)]
     assert len(requests) >= 4
-    answers = connect(serve(offsets=offsets, zero=zero), tokenizer=None).loglikelihood(requests)
+    answers = connect(serve(offsets=offsets, zero=zero, names=names), tokenizer=None).loglikelihood(requests)
     for answer, wanted in zip(answers, LocalScorer(lm).loglikelihood(requests), strict=True):
         assert answer.token_nats == pytest.approx(wanted.token_nats, abs=1e-6)
 
@@ -233,7 +235,8 @@ def test_another_model_s_tokenizer_is_refused(
     train_byte_level(
         iter(["entirely different words in another order and of another language"] * 3), vocab_size=290
     ).save(tmp_path)
-    with pytest.raises(ValueError, match=r"it is not this model's\. Give the folder of the model's own tokenizer"):
+    said = r"it is not this model's\. Give the folder of the model's own tokenizer"
+    with pytest.raises(ValueError, match=said):
         connect(serve(), tokenizer=tmp_path).loglikelihood([Request("different words in", " another language")])
 
 
