@@ -14,16 +14,16 @@ from ensue.text.web.pages import HTML
 
 @dataclass(frozen=True)
 class Extract:
-    """Turn documents of type text/html into their main text, with trafilatura; others pass as they are.
+    """Turn documents of type text/html into their main text; others pass as they are.
 
     seconds          processor time that one page may take; a page that takes longer is dropped. Of 373 real pages the
-                     mean took 0.012 s and the slowest 0.12 s, so the limit is for those that would never end
+                     mean took 0.003 s and the slowest 0.12 s, so the limit is for those that would never end
     most_characters  pages with more HTML than that are dropped unread
     comments         keep what readers have written below the text
     tables           keep tables
-    enough           a quick first pass is left at that where it finds so many characters, and the fallbacks that cost
-                     a third of the time are spared; 0 uses them on every page. On 373 judged pages the F-score is the
-                     same either way: docs/corpus-extraction.md
+    enough           the compiled reader of pages is relied on where it finds so many characters, nearly all of them in
+                     one part of the page, and trafilatura is asked for the others; 0 asks it, in full, for every page.
+                     On 373 judged pages the F-score is the same either way: docs/corpus-extraction.md
 
     Of what the page says about itself, the title, the language and the day it was published go into the meta, and the
     URL and the date too where the archive told none; the type goes. The limits hold in any case, also within C code and
@@ -35,15 +35,15 @@ class Extract:
     most_characters: int = 8_000_000
     comments: bool = False
     tables: bool = True
-    enough: int = 500
+    enough: int = 1000
 
     def __post_init__(self) -> None:
         if self.seconds <= 0 or self.most_characters <= 0 or self.enough < 0:
             raise ValueError("seconds and most_characters are limits on a page: give more than 0; enough is 0 or more.")
 
     def prepare(self) -> Judge:
-        """The judge, with a child process once it meets a page. Raises ValueError if trafilatura is not installed."""
-        if find_spec("trafilatura") is None:
+        """The judge, with a child process once it meets a page. Raises ValueError if a library is not installed."""
+        if find_spec("trafilatura") is None or find_spec("numba") is None:
             raise ValueError("To extract the text of web pages, type: pip install 'ensue[corpus]'")
         return partial(self._judge, Extractor(self.seconds))
 

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import weakref
-from multiprocessing import Pipe
+from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 from ensue.text.web.main_text import MainText, main_text
 
@@ -18,7 +19,11 @@ TOO_LONG = "the extractor took too long"
 TOO_MUCH = "the extractor ran out of memory"
 CRASHED = "the extractor crashed"
 
+FORKED_MAIN = "__mp_main__"
+"""The main module's name in processes that multiprocessing's server has forked, where it has been imported already."""
+
 Answer = MainText | str
+_Child = subprocess.Popen[bytes] | BaseProcess
 
 
 class Extractor:
@@ -28,7 +33,7 @@ class Extractor:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._owner = 0
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: _Child | None = None
         self._line: Connection | None = None
 
     def extract(self, html: str, *, url: str, fetched: str, comments: bool, tables: bool, enough: int) -> Answer:
@@ -45,12 +50,8 @@ class Extractor:
         if self._line is None or self._owner != os.getpid():
             ours, theirs = Pipe()
             with theirs:
-                handle = theirs.fileno()
-                self._child = subprocess.Popen(
-                    [sys.executable, "-m", "ensue.text.web.extractor", str(handle)],
-                    pass_fds=[handle],
-                    stdin=subprocess.DEVNULL,
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                self._child = (
+                    _forked(theirs) if sys.modules["__main__"].__name__ == FORKED_MAIN else _started_anew(theirs)
                 )
             self._line, self._owner = ours, os.getpid()
             weakref.finalize(self, _stop, ours, self._child, self._owner)
@@ -61,13 +62,38 @@ class Extractor:
         assert self._line is not None
         self._line.close()
         self._line = None
-        return TOO_LONG if self._child.wait() == -signal.SIGPROF else CRASHED
+        return TOO_LONG if _end_of(self._child) == -signal.SIGPROF else CRASHED
 
 
-def _stop(line: Connection, child: subprocess.Popen[bytes], owner: int) -> None:
+def _forked(line: Connection) -> BaseProcess:
+    """A child forked from the server that this process is from, with the libraries that are loaded there."""
+    child = get_context("forkserver").Process(target=_serve, args=(line,), daemon=True)
+    child.start()
+    return child
+
+
+def _started_anew(line: Connection) -> subprocess.Popen[bytes]:
+    """A child that is a Python of its own: there is no server yet, and to start one would import the main module."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "ensue.text.web.extractor", str(line.fileno())],
+        pass_fds=[line.fileno()],
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+
+
+def _end_of(child: _Child) -> int | None:
+    """How a child ended, once it has: minus the signal's number if it was one."""
+    if isinstance(child, subprocess.Popen):
+        return child.wait()
+    child.join()
+    return child.exitcode
+
+
+def _stop(line: Connection, child: _Child, owner: int) -> None:
     line.close()
     if owner == os.getpid():
-        child.wait()
+        _end_of(child)
 
 
 def _serve(line: Connection) -> None:
@@ -78,7 +104,8 @@ def _serve(line: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.RLIM_INFINITY))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's business: the child ends with it
     logging.disable(logging.CRITICAL)
-    main_text("<html><body><p>What is loaded for the first page is not to count as its time.</p></body></html>")
+    for enough in (1, 10_000):
+        main_text("<html><body><p>What is loaded for the first page is not to count as its time.</p>", enough=enough)
     while True:
         try:
             seconds, html, url, fetched, comments, tables, enough = line.recv()

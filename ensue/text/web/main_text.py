@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-META_CHARACTERS = 200
-# The library that looks for dates takes no later one for true; without a day of its own it would ask the clock.
-LAST_DAY = "2100-01-01"
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+LIBRARY_ENOUGH = 500
+"""Characters of the library's own quick pass that spare its fallbacks."""
 
 
 @dataclass(frozen=True)
@@ -26,43 +22,33 @@ class MainText:
 def main_text(
     html: str, *, url: str = "", fetched: str = "", comments: bool = False, tables: bool = True, enough: int = 0
 ) -> MainText:
-    """What trafilatura takes for the main text, with its default settings but for these.
+    """The main text by the compiled reader where that can be relied on, else by trafilatura with its default settings.
 
     url       the page's address, if it is known
     fetched   when it was read (ISO 8601): the page cannot have been published later
-    comments  keep what readers have written below the text
+    comments  keep what readers have written below the text, which trafilatura alone can
     tables    keep tables
-    enough    a first pass without trafilatura's fallbacks is left at that where it finds so many characters; 0 for none
+    enough    characters that the compiled reader has to find, nearly all of them in one part of the page; and where
+              trafilatura's quick pass finds LIBRARY_ENOUGH, its fallbacks are spared. 0: trafilatura in full
     """
-    import trafilatura
-    from trafilatura.utils import load_html
+    from ensue.text.web.first_pass import first_pass
+    from ensue.text.web.page_facts import page_facts
+    from ensue.text.web.page_tree import read_tree
 
-    tree = load_html(html)
-    if tree is None:
+    tree = read_tree(html)
+    if len(tree.tag) == 1 and not html.strip():
         return MainText("", {})
-    meta = {name: value for name, value in _meta(tree, url, fetched).items() if value}
+    facts = page_facts(tree, url=url, fetched=fetched)
+    if enough and not comments:
+        found = first_pass(tree, tables=tables)
+        if found.suffices(enough):
+            return MainText(found.text, facts)
+    return MainText(_by_library(html, url, comments, tables, quickly=enough > 0), facts)
+
+
+def _by_library(html: str, url: str, comments: bool, tables: bool, *, quickly: bool) -> str:
+    import trafilatura
+
     extract = partial(trafilatura.extract, html, url=url or None, include_comments=comments, include_tables=tables)
-    text = (extract(fast=True) or "") if enough else ""
-    if len(text) < max(enough, 1):
-        text = extract() or ""
-    return MainText(text, meta)
-
-
-def _meta(tree: Any, url: str, fetched: str) -> dict[str, str]:
-    from htmldate import find_date
-    from trafilatura.metadata import extract_title, extract_url
-
-    day = _DAY.match(fetched)
-    published = find_date(
-        tree, original_date=True, extensive_search=False, max_date=day[0] if day else LAST_DAY, url=url or None
-    )
-    return {
-        "title": _label(extract_title(tree)),
-        "url": url or _label(extract_url(tree, None)),
-        "language": _label(tree.get("lang") or tree.get("{http://www.w3.org/XML/1998/namespace}lang")),
-        "published": _label(published),
-    }
-
-
-def _label(value: Any) -> str:
-    return " ".join(str(value or "").split())[:META_CHARACTERS]
+    text = (extract(fast=True) or "") if quickly else ""
+    return text if len(text) >= LIBRARY_ENOUGH else extract() or ""

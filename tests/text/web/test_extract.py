@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import trafilatura
 
 from ensue.core.config import to_dict
 from ensue.text.curation.step import DocumentStep, Judge
@@ -20,7 +21,9 @@ from ensue.text.encodings import decode_page
 from ensue.text.web import extractor as extracting
 from ensue.text.web.extract import Extract
 from ensue.text.web.extractor import CRASHED, TOO_LONG, Extractor
-from ensue.text.web.main_text import main_text
+from ensue.text.web.first_pass import LEAST_SHARE, first_pass
+from ensue.text.web.main_text import LIBRARY_ENOUGH, main_text
+from ensue.text.web.page_tree import read_tree
 
 SENTENCE = "The main text of this page is a sentence that is long enough to be told from a menu. "
 PAGE = """<html lang="en-GB"><head><title>A title | The site</title>
@@ -118,7 +121,7 @@ def test_real_pages(shared_data: Path, judge: Judge) -> None:
 
 
 def test_the_child_says_what_the_function_says(judge: Judge) -> None:
-    slow = main_text(PAGE, url="http://example.org/", fetched="2017-01-01", enough=500)
+    slow = main_text(PAGE, url="http://example.org/", fetched="2017-01-01", enough=Extract().enough)
     [fast] = judge(html(PAGE, url="http://example.org/", date="2017-01-01")).documents
     assert fast.text == slow.text
     assert {key: fast.meta[key] for key in slow.meta} == slow.meta
@@ -126,15 +129,20 @@ def test_the_child_says_what_the_function_says(judge: Judge) -> None:
 
 def test_a_first_pass_that_finds_too_little_is_not_the_last(shared_data: Path) -> None:
     with open(shared_data / "web" / "pages.jsonl", encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file][:40]
-    differing = 0
+        rows = [json.loads(line) for line in file][:30]
+    relied_on = 0
     for row in rows:
         page, _ = decode_page(gzip.decompress((shared_data / "web" / row["file"]).read_bytes()))  # type: ignore[misc]
-        full, quick = main_text(page).text, main_text(page, enough=1).text
-        for enough in (1, 500, 10**9):
-            assert main_text(page, enough=enough).text == (quick if len(quick) >= enough else full)
-        differing += quick != full
-    assert 0 < differing < len(rows) / 2
+        quick = first_pass(read_tree(page))
+        fast = trafilatura.extract(page, include_comments=False, fast=True) or ""
+        full = trafilatura.extract(page, include_comments=False) or ""
+        library = fast if len(fast) >= LIBRARY_ENOUGH else full
+        assert main_text(page).text == full
+        for enough in (1, 1000, 10**9):
+            suffices = len(quick.text) >= enough and quick.share >= LEAST_SHARE
+            assert main_text(page, enough=enough).text == (quick.text if suffices else library)
+        relied_on += quick.suffices(1000)
+    assert len(rows) / 2 < relied_on < len(rows)
 
 
 def test_the_same_in_every_process() -> None:
