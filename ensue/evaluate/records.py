@@ -42,7 +42,7 @@ def record_of(task: Task, asked: Asked, outcome: Outcome, *, cut: int = 0) -> di
     item = asked.item
     record: dict[str, Any] = {
         "row": asked.number,
-        "id": asked.row.get("id", asked.number),
+        "id": _plain(asked.row.get("id", asked.number)),
         "examples": list(asked.examples),
         "before": asked.before,
     }
@@ -92,6 +92,10 @@ def read_records(path: Path) -> list[Record]:
     if half:
         write_file_aside(path, f"{text}\n" if text else "")
     return [json.loads(line) for line in text.split("\n") if line]
+
+
+def _plain(value: Any) -> str | int:
+    return value if isinstance(value, (str, int)) else str(value)
 
 
 def _options(pairs: Sequence[tuple[str, str]], outcome: Outcome) -> list[dict[str, Any]]:
