@@ -8,14 +8,15 @@ computed again with each of its children. Trunks are run depth first, so that on
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from ensue.generate.prefix_tree import Node
 
-PASS = 64
-"""How many tokens a pass more costs as much as: reading the weights again, and products of few rows."""
+PASS, GPU_PASS = 64, 4096
+"""How many tokens a pass more costs as much as: reading the weights again, and products that fill the machine badly."""
 
 MASK_CELLS = 2**23
 """Pairs of tokens of a pass, over all of its rows, that a mask is made for."""
@@ -23,14 +24,16 @@ MASK_CELLS = 2**23
 
 @dataclass(frozen=True)
 class Limits:
-    """What a pass may hold: `batch_tokens` padded tokens; and how many positions the trunk has room for.
+    """What a pass may hold: `batch_tokens` padded tokens; and how many positions the `trunk` has room for.
 
-    `width` is the model's: twice as many keys cost a token about as much as its matrix products.
+    `width` is the model's: four times as many keys cost a token about as much as its matrix products. `pass_cost` is
+    what a pass more costs, in tokens.
     """
 
     batch_tokens: int
     trunk: int
     width: int
+    pass_cost: int = PASS
 
 
 @dataclass(frozen=True)
@@ -121,11 +124,11 @@ def _choice(nodes: Sequence[Node], node: Node, trunk: int, limits: Limits) -> Li
     own = [nodes[child].length + nodes[child].below for child in node.children]
 
     def cost(tokens: int, keys: int) -> float:
-        return tokens * (1 + (trunk + keys) / (2 * limits.width))
+        return tokens * (1 + (trunk + keys) / (4 * limits.width))
 
     costs: dict[Literal["row", "trunk", "split"], float] = {
         "row": cost(inside, inside) if inside <= limits.batch_tokens else math.inf,
-        "trunk": PASS + cost(shared, shared) + sum(cost(tokens, shared + tokens) for tokens in own),
+        "trunk": limits.pass_cost + cost(shared, shared) + sum(cost(tokens, shared + tokens) for tokens in own),
         "split": sum(cost(shared + tokens, shared + tokens) for tokens in own),
     }
     if node.end > limits.trunk:
@@ -148,9 +151,10 @@ def _row(nodes: Sequence[Node], trunk: int, branch: _Branch) -> Row:
 
 def _passes(rows: list[Row], trunk: int, limits: Limits) -> Iterator[Pass]:
     """Rows of like length together, as many as the limits allow; plain sequences apart, which need no mask."""
-    for group in (rows,) if trunk else ([r for r in rows if len(r) == 1], [r for r in rows if len(r) > 1]):
+    plain = [row for row in rows if len(row) == 1 and not trunk]
+    for group in plain, _packed([row for row in rows if len(row) > 1 or trunk], trunk, limits):
         together: list[Row] = []
-        for row in sorted(_joined(group, trunk), key=_tokens, reverse=True):
+        for row in sorted(group, key=_tokens, reverse=True):
             if together and not _fit(len(together) + 1, _tokens(together[0]), trunk, limits):
                 yield Pass(trunk, together)
                 together = []
@@ -163,23 +167,30 @@ def _fit(rows: int, longest: int, trunk: int, limits: Limits) -> bool:
     keys = trunk + longest
     return (
         rows * longest <= limits.batch_tokens
-        and rows * keys <= 4 * limits.batch_tokens
+        and rows * keys <= 8 * limits.batch_tokens
         and rows * longest * keys <= MASK_CELLS
     )
 
 
-def _joined(rows: list[Row], trunk: int) -> Iterator[Row]:
-    """Rows that are short beside the trunk joined in one, for every row has a copy of the trunk's keys and values."""
-    enough = min(4 * math.isqrt(trunk), 256)
-    joined: Row = []
-    for row in rows:
-        if joined and _tokens(joined) + _tokens(row) > enough:
-            yield joined
-            joined = []
-        after = len(joined)
-        joined = joined + [replace(piece, after=piece.after + after if piece.after >= 0 else -1) for piece in row]
-    if joined:
-        yield joined
+def _packed(rows: list[Row], trunk: int, limits: Limits) -> list[Row]:
+    """Short rows joined, so that none is much shorter than the longest, nor than what its copy of the trunk is worth.
+
+    A pass pads its rows to the longest of them, and every row reads the trunk's keys and values for itself.
+    """
+    left = sorted(rows, key=_tokens)
+    sizes = [_tokens(row) for row in left]
+    size = max(sizes[-1], min(4 * math.isqrt(trunk), 256, limits.batch_tokens)) if rows else 0
+    packed = []
+    while left:
+        row, room = left.pop(), size - sizes.pop()
+        while place := bisect_right(sizes, room):
+            row, room = _joined(row, left.pop(place - 1)), room - sizes.pop(place - 1)
+        packed.append(row)
+    return packed
+
+
+def _joined(row: Row, other: Row) -> Row:
+    return row + [replace(piece, after=piece.after + len(row) if piece.after >= 0 else -1) for piece in other]
 
 
 def _tokens(row: Row) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ensue.generate import prefix_plan
 from ensue.generate.forward import pad, reading
 from ensue.generate.prefix_pass import offsets, run_pass
 from ensue.generate.prefix_plan import Limits, Pass, plan
@@ -19,6 +20,9 @@ from ensue.model.patterns import TwoWay
 # Legend: B rows, T tokens, N states, M scored tokens, W width, V vocabulary.
 
 Pair = tuple[Sequence[int], Sequence[int]]
+
+CPU_BATCH, GPU_BATCH = 1024, 8192
+"""Tokens of a pass unless said. On a CPU larger ones are slower: what a layer makes no longer stays in its caches."""
 
 LOGITS_AT_ONCE = 2**24
 """How many logits are held in memory at a time."""
@@ -55,12 +59,12 @@ def loglikelihood(model: GPT, context: Sequence[int], continuation: Sequence[int
     return loglikelihoods(model, [(context, continuation)])[0]
 
 
-def loglikelihoods(model: GPT, pairs: Sequence[Pair], *, batch_tokens: int = 8192) -> list[float]:
+def loglikelihoods(model: GPT, pairs: Sequence[Pair], *, batch_tokens: int | None = None) -> list[float]:
     """ln p(continuation | context) in nats of each (context, continuation) of token ids; see `score_tokens`."""
     return [scores.total for scores in score_tokens(model, pairs, batch_tokens=batch_tokens)]
 
 
-def rolling_loglikelihood(model: GPT, tokens: Sequence[int], *, first: int, batch_tokens: int = 8192) -> float:
+def rolling_loglikelihood(model: GPT, tokens: Sequence[int], *, first: int, batch_tokens: int | None = None) -> float:
     """ln p(tokens) in nats of a text of any length, in windows that do not overlap, each token scored once.
 
     The first token is read after `first` (the end token), every later window after the one token before it.
@@ -75,16 +79,16 @@ def score_tokens(
     model: GPT,
     pairs: Sequence[Pair],
     *,
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
     memory: int = 2**30,
     on_done: Callable[[int], None] | None = None,
 ) -> list[TokenScores]:
     """ln p of each token of each continuation after its context, (context, continuation) being token ids.
 
     What several pairs begin with is computed once (`prefix_plan`), whatever their order. A pass has at most
-    `batch_tokens` tokens, or one row; neither changes the scores by more than rounding. The keys and values of what is
-    shared are held in at most `memory` bytes; what does not fit is computed again. `on_done` is told, after each pass
-    that finished some pairs, how many.
+    `batch_tokens` tokens (`CPU_BATCH` or `GPU_BATCH` unless said), or one row; neither changes the scores by more than
+    rounding. The keys and values of what is shared are held in at most `memory` bytes; what does not fit is computed
+    again. `on_done` is told, after each pass that finished some pairs, how many.
 
     Where the two together are longer than the model's window, the context keeps its last tokens. Raises ValueError for
     an empty context or continuation, for a continuation longer than the window, for a token that the model does not
@@ -98,11 +102,10 @@ def score_tokens(
         sharing.setdefault(request.inputs, []).append(number)
     rows = sorted(sharing)
     nodes = prefix_tree(rows)
-    bytes_a_position = 2 * model.config.layers * model.config.width * model.token_embedding.weight.element_size()
-    room = min(len(max(rows, key=len)), memory // bytes_a_position)
-    trunk = Trunk(model.config, capacity=room)
+    limits = _limits(model, longest=len(max(rows, key=len)), batch_tokens=batch_tokens, memory=memory)
+    trunk = Trunk(model.config, capacity=limits.trunk)
     scores = _Scores(requests, [sharing[row] for row in rows], nodes)
-    for planned in plan(nodes, Limits(batch_tokens, room, model.config.width)):
+    for planned in plan(nodes, limits):
         with reading(model):
             scores.read(model, run_pass(model, rows, planned, trunk), planned)
         if on_done is not None and scores.finished:
@@ -119,6 +122,17 @@ def score_alone(model: GPT, context: Sequence[int], continuation: Sequence[int])
     nats = steps[range(len(request.targets)), request.targets]
     greedy = (int(best) == target for best, target in zip(steps.argmax(-1), request.targets, strict=True))
     return TokenScores(tuple(nats.tolist()), tuple(greedy))
+
+
+def _limits(model: GPT, *, longest: int, batch_tokens: int | None, memory: int) -> Limits:
+    weight = model.token_embedding.weight
+    on_cpu = weight.device.type == "cpu"
+    return Limits(
+        batch_tokens=batch_tokens or (CPU_BATCH if on_cpu else GPU_BATCH),
+        trunk=min(longest, memory // (2 * model.config.layers * model.config.width * weight.element_size())),
+        width=model.config.width,
+        pass_cost=prefix_plan.PASS if on_cpu else prefix_plan.GPU_PASS,
+    )
 
 
 class _Scores:

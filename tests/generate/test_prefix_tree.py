@@ -1,10 +1,8 @@
 """The tree of shared beginnings, and what a plan makes of it: every token of every row where it belongs, once read."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ensue.generate import prefix_plan
 from ensue.generate.prefix_plan import Limits, Pass, plan
 from ensue.generate.prefix_tree import Node, prefix_tree
 
@@ -46,10 +44,7 @@ def test_a_plan_reads_every_token_once_after_its_own_beginning(
     nodes = prefix_tree(ordered)
     read: list[int] = []
     held: tuple[int, ...] = ()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prefix_plan, "PASS", pass_cost)
-        passes = [*plan(nodes, Limits(batch_tokens, room, 24))]
-    for step in passes:
+    for step in plan(nodes, Limits(batch_tokens, room, 24, pass_cost)):
         held = held[: step.trunk]
         assert len(held) == step.trunk
         read += check_rows(ordered, nodes, step, held)
