@@ -78,8 +78,19 @@ def macro_f1(scoring: Scoring, *, classes: int, name: str = "f1_macro") -> Metri
 
 
 def matthews(scoring: Scoring, *, name: str = "matthews") -> Metric:
-    """Matthews' correlation of two options chosen and right; 0 where either never changes."""
-    return Metric(name, _pair(scoring), matthews_of)
+    """Matthews' correlation of two options chosen and right; none where the right one never changes."""
+
+    def total(pairs: Sequence[Pair]) -> float:
+        check_labels([right for _, right in pairs])
+        return matthews_of(pairs)
+
+    return Metric(name, _pair(scoring), total)
+
+
+def check_labels(labels: Sequence[int]) -> None:
+    """Raise ValueError where all labels are the same: nothing can correlate with them."""
+    if len(set(labels)) < 2:
+        raise ValueError("all items have the same label, with which nothing correlates")
 
 
 def _pair(scoring: Scoring) -> Callable[[Item, Outcome], Pair]:

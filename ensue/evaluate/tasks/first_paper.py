@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ensue.evaluate.metrics import accuracies, area_under_curve, best_threshold, matthews_of
+from ensue.evaluate.metrics import accuracies, area_under_curve, best_threshold, check_labels, matthews_of
 from ensue.evaluate.task import Files, Item, Metric, Outcome, Passage, Row, Task
 from ensue.evaluate.tasks.classification import SST2
 from ensue.evaluate.tasks.options import continuations
@@ -45,6 +45,7 @@ def _judged(item: Item, outcome: Outcome) -> Judged:
 
 def _matthews_across(judged: Sequence[Judged]) -> float:
     """Each half of the sentences by the threshold that is best on the other half, both together."""
+    check_labels([label for _, label, _ in judged])
     pairs: list[tuple[int, int]] = []
     for half in (0, 1):
         threshold = _threshold([each for each in judged if each[2] != half])
@@ -53,6 +54,7 @@ def _matthews_across(judged: Sequence[Judged]) -> float:
 
 
 def _matthews_best(judged: Sequence[Judged]) -> float:
+    check_labels([label for _, label, _ in judged])
     threshold = _threshold(judged)
     return matthews_of([(int(score >= threshold), label) for score, label, _ in judged])
 
@@ -64,6 +66,7 @@ def _threshold(judged: Sequence[Judged]) -> float:
 
 
 def _area(judged: Sequence[Judged]) -> float:
+    check_labels([label for _, label, _ in judged])
     return area_under_curve([score for score, _, _ in judged], [label for _, label, _ in judged])
 
 
