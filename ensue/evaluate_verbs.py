@@ -242,15 +242,18 @@ def _show_tasks(names: str, data: Path, *, as_json: bool) -> None:
     from ensue.evaluate.builtin import BUILT_IN
     from ensue.evaluate.user_tasks import chosen_tasks
     from ensue.recipes.display import Display
-    from ensue.recipes.evaluating.listing import as_table, described, list_tasks
+    from ensue.recipes.evaluating.listing import as_table, described, in_words, list_tasks
 
     display = Display(to_stderr=True)
     tasks = chosen_tasks(_names(names), tell=display.say) if names else BUILT_IN
     listed = list_tasks(tasks, data)
     if as_json:
         print(json.dumps(described(listed)))
+    elif names:
+        print(in_words(listed, data))
     else:
         Display().show(as_table(listed, data))
+        display.say("of one of them: ensue evaluate --list --tasks NAME")
 
 
 def _written_as(tasks: Sequence[Task], *, greedy: bool) -> tuple[Task, ...]:

@@ -50,18 +50,38 @@ def described(listed: Sequence[Listed]) -> list[dict[str, Any]]:
 
 
 def as_table(listed: Sequence[Listed], data: Path) -> Table:
-    """For a terminal; where a file is not there, where it comes from."""
+    """A line a task, for a terminal."""
     table = Table(box=None, pad_edge=False)
-    for name in ("task", "what it measures", "shots", f"files in {data}", "missing"):
+    for name in ("task", "shots", f"in {data}", "what it measures"):
         table.add_column(name, justify="right" if name == "shots" else "left")
     for task in listed:
-        names = [task.test, *([task.train] if task.train is not None and task.train != task.test else [])]
-        missing = [] if task.test_there else [task.test]
-        if task.train is not None and not task.train_there and task.train not in missing:
-            missing.append(task.train)
-        said = f"{' and '.join(missing)} ({task.origin})" if missing and task.origin else " and ".join(missing)
-        table.add_row(task.name, task.about, str(task.shots), ", ".join(names), said)
+        table.add_row(task.name, str(task.shots), _found(task), task.about)
     return table
+
+
+def in_words(listed: Sequence[Listed], data: Path) -> str:
+    """All there is to say of each."""
+    return "\n\n".join(
+        f"{task.name}: {task.about}\n"
+        f"  asked of   {task.test}{'' if task.test_there else f' (not in {data})'}\n"
+        f"  examples   {_examples(task, data)}; {task.shots} in its paper\n"
+        f"  originals  {task.origin or '-'}"
+        for task in listed
+    )
+
+
+def _found(task: Listed) -> str:
+    if not task.test_there:
+        return "missing"
+    return "no examples" if task.train is not None and not task.train_there else "there"
+
+
+def _examples(task: Listed, data: Path) -> str:
+    if task.train is None:
+        return "none"
+    if task.train == task.test:
+        return "from the same rows"
+    return f"from {task.train}{'' if task.train_there else f' (not in {data})'}"
 
 
 def _is_there(task: Task, data: Path, name: str, role: Role) -> bool:

@@ -292,7 +292,11 @@ def test_the_list(ask: Evaluate, place: Path, capsys: pytest.CaptureFixture[str]
     replace(ask, model=None, tasks="", list=True).start()
     said = capsys.readouterr().out
     assert "rocstories" in said
-    assert "rocstories_test" in said
+    assert "missing" in said
+    replace(ask, model=None, tasks="rocstories,piqa", list=True).start()
+    said = capsys.readouterr().out
+    assert "asked of   rocstories_test (not in " in said
+    assert "from the same rows; 50 in its paper" in said
     replace(ask, model=None, list=True, json=True).start()
     [own] = json.loads(capsys.readouterr().out)
     assert (own["test_there"], own["train_there"], own["about"]) == (True, True, "my own endings")
