@@ -13,7 +13,7 @@ from ensue.core.seeds import seed_for
 from ensue.text.curation.step import Arrays
 from ensue.text.document import Document
 from ensue.text.quality.scoring import LOOKED_AT, buckets_of
-from ensue.text.quality.tokens import tokens
+from ensue.text.quality.tokens import tokens_by_piece
 
 NEVER = np.uint64(2**64 - 1)
 NAMED = 200
@@ -68,7 +68,7 @@ class Cutting:
 
     def tokens(self, document: Document, below: int) -> list[str]:
         """The tokens of those passages."""
-        all_tokens = tokens(document.text[:LOOKED_AT])
+        all_tokens = tokens_by_piece(document.text[:LOOKED_AT])
         found: list[str] = []
         for number, start in enumerate(range(0, len(all_tokens), self.passage)):
             if 2 * seed_for(self.seed, "quality sample", document.id, number) < below:
@@ -150,13 +150,15 @@ def read_passages(
     documents: Iterable[Document], most: int, cutting: Cutting, on_document: Callable[[Document], None]
 ) -> tuple[list[Passage], Counter[str]]:
     """The same from documents that are read here; `on_document` sees each of them."""
-    sample, names = Sample(most), Counter[str]()
+    sample, names, counted = Sample(most), Counter[str](), 0
     for document in documents:
         on_document(document)
         found = cutting.passages(document, sample.below)
         sample.add(found)
-        if found and sum(names.values()) < NAMED * cutting.passage * 5:
-            names.update(cutting.tokens(document, sample.below))
+        if found and counted < NAMED * cutting.passage:
+            told = cutting.tokens(document, sample.below)
+            names.update(told)
+            counted += len(told)
             prune(names)
     return sample.result(), names
 

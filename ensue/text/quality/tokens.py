@@ -8,6 +8,7 @@ Lower case is code point by code point: a final sigma stays a sigma, and of what
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
 
 import numpy as np
@@ -22,6 +23,7 @@ TABLE_SIZE = 0x20000
 
 PAIRED_END = 0x40000
 KIND_SHIFT = 24
+_ASCII_WORDS = re.compile("[a-z0-9]+")
 
 
 def tokens(text: str) -> list[str]:
@@ -44,6 +46,16 @@ def tokens(text: str) -> list[str]:
                 found.append(run[-1] + character)
             run += character
     return found + [word] * bool(word) + [run] * (len(run) == 1)
+
+
+def tokens_by_piece(text: str) -> list[str]:
+    """The same tokens, what stands between blanks piece by piece, so that plain ASCII takes little time."""
+    if text.isascii():
+        return _ASCII_WORDS.findall(text.lower())
+    found: list[str] = []
+    for piece in text.split():
+        found += _ASCII_WORDS.findall(piece.lower()) if piece.isascii() else tokens(piece)
+    return found
 
 
 @functools.lru_cache(maxsize=1 << 14)

@@ -11,6 +11,7 @@ import weakref
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from ensue.text.web.main_text import MainText, main_text
 
@@ -20,7 +21,7 @@ TOO_MUCH = "the extractor ran out of memory"
 CRASHED = "the extractor crashed"
 
 FORKED_MAIN = "__mp_main__"
-"""The main module's name in processes that multiprocessing's server has forked, where it has been imported already."""
+"""The main module's name in processes that multiprocessing's server has forked."""
 
 Answer = MainText | str
 _Child = subprocess.Popen[bytes] | BaseProcess
@@ -50,9 +51,8 @@ class Extractor:
         if self._line is None or self._owner != os.getpid():
             ours, theirs = Pipe()
             with theirs:
-                self._child = (
-                    _forked(theirs) if sys.modules["__main__"].__name__ == FORKED_MAIN else _started_anew(theirs)
-                )
+                from_server = sys.modules["__main__"].__name__ == FORKED_MAIN
+                self._child = _forked(theirs, ours) if from_server else _started_anew(theirs)
             self._line, self._owner = ours, os.getpid()
             weakref.finalize(self, _stop, ours, self._child, self._owner)
         return self._line
@@ -65,15 +65,20 @@ class Extractor:
         return TOO_LONG if _end_of(self._child) == -signal.SIGPROF else CRASHED
 
 
-def _forked(line: Connection) -> BaseProcess:
-    """A child forked from the server that this process is from, with the libraries that are loaded there."""
-    child = get_context("forkserver").Process(target=_serve, args=(line,), daemon=True)
+def _forked(line: Connection, ours: Connection) -> BaseProcess:
+    """A child forked from this process, which is a worker that holds no locks, with the libraries it has loaded."""
+
+    def serve() -> None:
+        ours.close()
+        _serve(line)
+
+    child = get_context("fork").Process(target=serve, daemon=True)
     child.start()
     return child
 
 
 def _started_anew(line: Connection) -> subprocess.Popen[bytes]:
-    """A child that is a Python of its own: there is no server yet, and to start one would import the main module."""
+    """A child that is a Python of its own, since this process may have threads with locks that a fork would copy."""
     return subprocess.Popen(
         [sys.executable, "-m", "ensue.text.web.extractor", str(line.fileno())],
         pass_fds=[line.fileno()],
@@ -101,7 +106,9 @@ def _serve(line: Connection) -> None:
     signal ends the process, in the middle of C code too."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.RLIM_INFINITY))
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
+    limit = MEMORY_BYTES + pages * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's business: the child ends with it
     logging.disable(logging.CRITICAL)
     for enough in (1, 10_000):

@@ -14,15 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from ensue.core.config import from_dict, to_dict
 from ensue.text.curation.step import Arrays, CorpusStep, number_of
 from ensue.text.document import Document
 from ensue.text.quality.draw import is_kept, keep_probability, pareto_draw, with_other_alpha
 from ensue.text.quality.judging import DROPPED, KnownQuality
-from ensue.text.quality.passages import Passage, Sample, most_of_part
+from ensue.text.quality.passages import Cutting, Passage, Sample, most_of_part
 from ensue.text.quality.report import Judged, report_quality
 from ensue.text.quality.step import QualityFilter
+from ensue.text.quality.training import feature_matrix, fit, roc_and_auc
 
 GOOD = ["river", "winter", "letter", "mother", "garden", "answer", "evening", "window", "journey", "silence"]
 BAD = ["click", "buy", "cheap", "offer", "login", "cookie", "subscribe", "discount", "banner", "casino"]
@@ -77,6 +80,36 @@ def test_the_step(reference: Path, tmp_path: Path) -> None:
         kept = is_kept(score, pareto_draw(0, document.id, 9.0))
         assert verdict.documents == ((document,) if kept else ())
         assert verdict.reason == ("" if kept else DROPPED)
+
+
+@pytest.mark.parametrize(("good", "bad", "strength"), [(60, 60, 10.0), (90, 40, 0.5), (3, 50, 100.0)])
+def test_the_fit_is_scikit_learns(good: int, bad: int, strength: float) -> None:
+    cutting = Cutting(0, 1 << 12, 50, 0.2)
+    sides = [
+        [found for number in range(count) for found in cutting.passages(document(words, number), 1 << 64)]
+        for words, count in ((GOOD, good), (BAD, bad))
+    ]
+    weights, bias = fit(*sides, features=1 << 12, passage=50, strength=strength)
+    oracle = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
+    matrix = feature_matrix([*sides[0], *sides[1]], 1 << 12, 50)
+    oracle.fit(matrix, np.repeat([1, 0], [len(side) for side in sides]))
+    assert np.abs(weights - oracle.coef_[0]).max() < 1e-4 * np.abs(weights).max()
+    assert abs(bias - oracle.intercept_[0]) < 1e-4
+
+
+@given(st.lists(st.integers(0, 9), min_size=1), st.lists(st.integers(0, 9), min_size=1))
+def test_the_roc_is_scikit_learns(good: list[int], bad: list[int]) -> None:
+    scores = [np.array(side) / 10 for side in (good, bad)]
+    labels = np.repeat([1, 0], [len(good), len(bad)])
+    false, true, _ = roc_curve(labels, np.concatenate(scores), drop_intermediate=False)
+    found = roc_and_auc(*scores)
+    np.testing.assert_allclose(found[0], false)
+    np.testing.assert_allclose(found[1], true)
+    assert found[2] == pytest.approx(roc_auc_score(labels, np.concatenate(scores)))
+
+
+def document(words: Sequence[str], seed: int) -> Document:
+    return Document.of(write(words, seed), f"{words[0]} {seed}", {})
 
 
 def test_collections_that_are_not_judged_pass(reference: Path, tmp_path: Path) -> None:

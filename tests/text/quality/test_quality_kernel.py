@@ -13,7 +13,7 @@ from sklearn.utils import murmurhash3_32
 
 from ensue.text.quality.model import QualityModel
 from ensue.text.quality.scoring import Scorer, buckets_of
-from ensue.text.quality.tokens import TABLE_SIZE, character_table, kind_of, tokens
+from ensue.text.quality.tokens import TABLE_SIZE, character_table, kind_of, tokens, tokens_by_piece
 
 FEATURES = 1 << 12
 texts = st.text(
@@ -109,3 +109,8 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
     np.savez(path, weights=np.array([object()], dtype=object))
     with pytest.raises(ValueError, match="is not a quality model"):
         QualityModel.load(path)
+
+
+@given(texts)
+def test_pieces_give_the_same_tokens(text: str) -> None:
+    assert tokens_by_piece(text) == tokens(text)
