@@ -50,12 +50,12 @@ def described(listed: Sequence[Listed]) -> list[dict[str, Any]]:
 
 
 def as_table(listed: Sequence[Listed], data: Path) -> Table:
-    """A line a task, for a terminal."""
+    """A line a task, for a terminal, with the first sentence of what it is about."""
     table = Table(box=None, pad_edge=False)
     for name in ("task", "shots", f"in {data}", "what it measures"):
         table.add_column(name, justify="right" if name == "shots" else "left")
     for task in listed:
-        table.add_row(task.name, str(task.shots), _found(task), task.about)
+        table.add_row(task.name, str(task.shots), _found(task), task.about.partition(". ")[0])
     return table
 
 
