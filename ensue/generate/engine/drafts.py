@@ -7,6 +7,7 @@ that differs from what is chosen is dropped with all behind it. So the text is t
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,15 +38,25 @@ class PromptLookup:
         return [self._after(text, min(limit, self.most)) for text, limit in zip(texts, most, strict=True)]
 
     def _after(self, text: Sequence[int], most: int) -> list[int]:
-        text = list(text)
-        for length in range(self.longest, self.shortest - 1, -1):
-            if most < 1 or len(text) <= length:
-                continue
-            last = text[-length:]
-            for start in range(len(text) - length - 1, -1, -1):
-                if text[start : start + length] == last:
-                    return text[start + length : start + length + most]
+        if most < 1:
+            return []
+        packed = array("i", text)
+        for length in range(min(self.longest, len(text) - 1), self.shortest - 1, -1):
+            start = _last_before(packed, length)
+            if start is not None:
+                return list(text[start + length : start + length + most])
         return []
+
+
+def _last_before(text: array[int], length: int) -> int | None:
+    """Where the last `length` tokens of a text stood the last time before; None where they never did."""
+    data, size = text.tobytes(), text.itemsize
+    end = len(data) - size
+    while (found := data.rfind(data[len(data) - length * size :], 0, end)) >= 0:
+        if found % size == 0:
+            return found // size
+        end = found + length * size - 1  # it began inside a token
+    return None
 
 
 class DraftModel:
