@@ -7,6 +7,7 @@ are given up first, the one unused for longest before the others.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -22,7 +23,6 @@ class _Node:
     tokens: tuple[int, ...]
     parent: _Node | None
     ready: bool = False
-    used: int = 0
     children: dict[tuple[int, ...], _Node] = field(default_factory=dict)
 
 
@@ -45,12 +45,13 @@ class PagePool:
         self._readers = [0] * count
         self._nodes: dict[int, _Node] = {}
         self._roots: dict[tuple[int, ...], _Node] = {}
-        self._clock = 0
+        self._unread = 0  # pages of the tree that nobody reads,
+        self._ends: OrderedDict[int, None] = OrderedDict()  # and those of them that none follows, the oldest first
 
     @property
     def available(self) -> int:
         """Pages that are free, or in the tree without a reader."""
-        return len(self._free) + sum(not self._readers[page] for page in self._nodes)
+        return len(self._free) + self._unread
 
     @property
     def kept(self) -> int:
@@ -70,11 +71,12 @@ class PagePool:
         return Prefix(tuple(pages), pending=False)
 
     def read(self, pages: Sequence[int]) -> None:
-        """Count one more reader of each page."""
-        self._clock += 1
+        """Count one more reader of each of these pages of the tree."""
         for page in pages:
+            if not self._readers[page]:
+                self._unread -= 1
+                self._ends.pop(page, None)
             self._readers[page] += 1
-            self._nodes[page].used = self._clock
 
     def take(self, count: int) -> list[int]:
         """`count` pages for one reader, from the tree where too few are free. The caller has seen that there are."""
@@ -95,8 +97,14 @@ class PagePool:
             if node is not None and not node.ready:
                 self._remove(node)
                 node = None
-            if node is None and not self._readers[page]:
+            if self._readers[page]:
+                continue
+            if node is None:
                 self._free.append(page)
+                continue
+            self._unread += 1
+            if not node.children:
+                self._ends[page] = None
 
     def announce(self, tokens: Sequence[int], pages: Sequence[int]) -> None:
         """Put the full pages of `tokens` into the tree, as being computed, up to one that another reader has there.
@@ -114,25 +122,26 @@ class PagePool:
 
     def finish(self, pages: Sequence[int]) -> None:
         """These pages are computed to their end."""
-        self._clock += 1
         for page in pages:
             node = self._nodes.get(page)
             if node is not None:
-                node.ready, node.used = True, self._clock
+                node.ready = True
 
     def _give_up(self) -> None:
         """Free the page without a reader that was unused for longest, of those that no other page follows."""
-        unread = [node for node in self._nodes.values() if not self._readers[node.page] and not node.children]
-        node = min(unread, key=lambda node: node.used)
+        page, _ = self._ends.popitem(last=False)
+        node = self._nodes[page]
         self._remove(node)
-        self._free.append(node.page)
+        self._unread -= 1
+        self._free.append(page)
+        parent = node.parent
+        if parent is not None and not parent.children and not self._readers[parent.page]:
+            self._ends[parent.page] = None
+            self._ends.move_to_end(parent.page, last=False)  # nobody has read it since its last child was left
 
     def _remove(self, node: _Node) -> None:
-        """Take a page out of the tree. What follows it was never finished either, and goes with it."""
-        for child in list(node.children.values()):
-            self._remove(child)
-            if not self._readers[child.page]:
-                self._free.append(child.page)
+        """Take a page out of the tree. None follows it: what does is released before, or was given up."""
+        assert not node.children
         level = self._roots if node.parent is None else node.parent.children
         del level[node.tokens]
         del self._nodes[node.page]
