@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ensue.core.native import Kernels, usable_kernels
 from ensue.model.activation import gelu, swiglu
 from ensue.model.fused import GeluSource, GivenSource, NormSource, Source, SwiGLUSource, fused_product, fused_source
+from ensue.model.low_rank import LowRankLinear
 from ensue.model.norm import LayerNorm, Norm
 
 
@@ -52,6 +53,9 @@ def _product(
     if kernels is None:
         plain: Tensor = linear(twin(x))
         return plain
+    if isinstance(linear, LowRankLinear):
+        made = fused_source(kernels, source, x, *parameters)
+        return linear.beside(made, fused_product(kernels, GivenSource(), linear.weight, linear.bias, made))
     return fused_product(kernels, source, linear.weight, linear.bias, x, *parameters)
 
 
