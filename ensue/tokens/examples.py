@@ -118,11 +118,14 @@ def batch_of(examples: Sequence[Example], *, looks_ahead: bool) -> TaskBatch:
 def cut(examples: Sequence[Example], micro_tokens: int) -> Iterator[list[Example]]:
     """Runs of examples of at most `micro_tokens` tokens with their padding, or of one example."""
     part: list[Example] = []
+    rows = longest = 0
     for example in examples:
-        if part and _size([*part, example]) > micro_tokens:
+        more, length = rows + len(example.rows), max(longest, example.length)
+        if part and more * length > micro_tokens:
             yield part
-            part = []
+            part, more, length = [], len(example.rows), example.length
         part.append(example)
+        rows, longest = more, length
     if part:
         yield part
 
