@@ -18,6 +18,9 @@ from ensue.generate.prefix_tree import Node
 PASS, GPU_PASS = 64, 4096
 """How many tokens a pass more costs as much as: reading the weights again, and products that fill the machine badly."""
 
+COPIED = 128
+"""How many keys and values can be copied for the price of a token; a row that has a trunk copies all that it reads."""
+
 MASK_CELLS = 2**23
 """Pairs of tokens of a pass, over all of its rows, that a mask is made for."""
 
@@ -81,8 +84,8 @@ class _Branch:
 
 def plan(nodes: Sequence[Node], limits: Limits) -> Iterator[Pass]:
     """The passes that compute every node, each trunk before what reads it."""
-    waiting = [(0, _Branch(0, (0,)))]
-    trunk, branches = 0, [waiting.pop()[1]]
+    waiting: list[tuple[int, _Branch]] = []  # each with the length of the trunk that it goes on from
+    trunk, branches = 0, [_Branch(0, (0,))]
     while True:
         rows, trunks = _grow(nodes, trunk, branches, limits)
         yield from _passes(rows, trunk, limits)
@@ -120,17 +123,19 @@ def _choice(nodes: Sequence[Node], node: Node, trunk: int, limits: Limits) -> Li
     if not node.children:
         return "row"
     shared = node.end - trunk
-    inside = shared + node.below
-    own = [nodes[child].length + nodes[child].below for child in node.children]
+    below = [nodes[child].length + nodes[child].below for child in node.children]
 
-    def cost(tokens: int, keys: int) -> float:
-        return tokens * (1 + (trunk + keys) / (4 * limits.width))
+    def cost(tokens: int, before: int) -> float:
+        keys = before + tokens
+        return tokens * (1 + keys / (4 * limits.width)) + (keys / COPIED if before else 0)
 
-    costs: dict[Literal["row", "trunk", "split"], float] = {
-        "row": cost(inside, inside) if inside <= limits.batch_tokens else math.inf,
-        "trunk": limits.pass_cost + cost(shared, shared) + sum(cost(tokens, shared + tokens) for tokens in own),
-        "split": sum(cost(shared + tokens, shared + tokens) for tokens in own),
+    costs: dict[Literal["row", "split", "trunk"], float] = {
+        "row": cost(shared + node.below, trunk),
+        "split": sum(cost(shared + tokens, trunk) for tokens in below),
+        "trunk": limits.pass_cost + cost(shared, trunk) + sum(cost(tokens, node.end) for tokens in below),
     }
+    if shared + node.below > limits.batch_tokens:
+        costs["row"] = math.inf
     if node.end > limits.trunk:
         costs["trunk"] = math.inf
     return min(costs, key=costs.__getitem__)
