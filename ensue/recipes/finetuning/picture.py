@@ -1,4 +1,4 @@
-"""The picture of a fine-tuning run."""
+"""The picture of a fine-tuning run: each part of its loss beside what validation measures."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 LOSS = "val_loss"
+PARTS = {"task": "the task", "language_model": "the text's own loss"}
+"""Parts of a loss that are drawn apart, since one would hide the other."""
 
 
 def draw_tuning(rows: Sequence[dict[str, Any]], target: Path, *, title: str) -> None:
-    """Loss (every step faint, its running mean, the readings) beside what validation measures, as a PNG."""
+    """Loss (every step faint, its running mean, the readings) and measures, as a PNG."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -18,32 +20,28 @@ def draw_tuning(rows: Sequence[dict[str, Any]], target: Path, *, title: str) -> 
 
     trained = [row for row in rows if row.get("loss") is not None]
     read = [row for row in rows if LOSS in row]
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.2), dpi=120)
-    steps = [row["step"] for row in trained]
-    whole = [row["loss"] for row in trained]
-    left.plot(steps, whole, color="#9bb7d4", linewidth=0.6, alpha=0.7)
-    left.plot(steps, _running_mean(whole, 0.95), color="#1f4e79", linewidth=1.8, label="training, all of it")
-    if trained and "task" in trained[0]:
-        task = [row["task"] for row in trained]
-        left.plot(steps, _running_mean(task, 0.95), color="#7f7f7f", linewidth=1.4, label="training, the task's part")
-    if read:
-        left.plot(
-            [row["step"] for row in read],
-            [row[LOSS] for row in read],
-            "o-",
-            color="#c0504d",
-            label="validation, the task",
-        )
-    left.set(xlabel="step", ylabel="nats", title=title)
-    names = [name for name in (read[-1] if read else {}) if name.startswith("val_") and name != LOSS]
-    for name in names:
+    names = {name: label for name, label in PARTS.items() if trained and name in trained[0]} or {"loss": "loss"}
+    measures = [name for name in (read[-1] if read else {}) if name.startswith("val_") and name != LOSS]
+    count = len(names) + bool(measures)
+    figure, panels = pyplot.subplots(1, count, figsize=(4.6 * count, 4.2), dpi=120, squeeze=False)
+    for place, (name, label) in enumerate(names.items()):
+        axes = panels[0, place]
+        values = [row[name] for row in trained]
+        steps = [row["step"] for row in trained]
+        axes.plot(steps, values, color="#9bb7d4", linewidth=0.6, alpha=0.7)
+        axes.plot(steps, _running_mean(values, 0.95), color="#1f4e79", linewidth=1.8, label="training (running mean)")
+        if place == 0 and read:
+            found = [row[LOSS] for row in read]
+            axes.plot([row["step"] for row in read], found, "o-", color="#c0504d", label="validation")
+        axes.set(xlabel="step", ylabel="nats", title=f"{title}: {label}")
+    for name in measures:
         there = [row for row in read if name in row]
-        right.plot([row["step"] for row in there], [row[name] for row in there], "o-", label=name.removeprefix("val_"))
-    right.set(xlabel="step", title="validation" if names else "nothing was validated")
-    for axes in (left, right):
+        found = [row[name] for row in there]
+        panels[0, -1].plot([row["step"] for row in there], found, "o-", label=name.removeprefix("val_"))
+        panels[0, -1].set(xlabel="step", title="validation")
+    for axes in panels[0]:
         axes.grid(alpha=0.25)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False)
+        axes.legend(frameon=False)
     figure.tight_layout()
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target)
