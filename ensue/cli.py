@@ -266,22 +266,23 @@ class Generate:
     """Keep only the end of a prompt that is longer than the context."""
     device: str = "auto"
     """auto, cpu or cuda."""
-    dtype: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the weights."""
+    dtype: Literal["fp32", "bf16", "int8"] = "fp32"
+    """Precision of the weights; bf16 and int8 are several times as fast on a CPU that has both."""
     json: bool = False
     """Print JSON for a program to read."""
 
     def start(self) -> None:
-        from ensue.generate.load import load
         from ensue.generate.settings import Sampling
-        from ensue.recipes.writing import write_text
+        from ensue.recipes.writing import open_writer, write_text
 
         sampling = Sampling(
             self.temperature, self.top_k, self.top_p, self.repetition_penalty, self.no_repeat_ngram, self.seed
         )
+        lm, packed = open_writer(self.path, device=self.device, dtype=self.dtype)
         write_text(
-            load(self.path, device=self.device, dtype=self.dtype),
+            lm,
             sys.stdin.read() if self.prompt == "-" else self.prompt,
+            packed=packed,
             sampling=sampling,
             max_new_tokens=self.max_new_tokens,
             beams=self.beams,

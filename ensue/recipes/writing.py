@@ -5,16 +5,43 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
+from ensue.core.device import choose_device
+from ensue.generate.continuation import Continuation
+from ensue.generate.engine.opening import EngineSettings, open_engine, page_bytes
+from ensue.generate.engine.pages import PAGE
+from ensue.generate.engine.requests import Request
 from ensue.generate.lm import LM
+from ensue.generate.load import load
+from ensue.generate.packed import why_not_packed
+from ensue.generate.sampling import row_seeds
 from ensue.generate.settings import Sampling
+
+Dtype = Literal["fp32", "bf16", "int8"]
+
+
+def open_writer(path: str, *, device: str, dtype: Dtype) -> tuple[LM, Dtype | None]:
+    """The model, and in which precision the engine's C++ pass is to run it; None where PyTorch runs it as it is.
+
+    Raises ValueError for int8 where the pass cannot be had.
+    """
+    packed = dtype != "fp32" and choose_device(device).type == "cpu"
+    lm = load(path, device=device, dtype="fp32" if packed or dtype == "int8" else dtype)
+    reason = why_not_packed(lm.config) if packed else f"the model is on {choose_device(device)}"
+    if dtype == "int8" and reason is not None:
+        raise ValueError(f"int8 is not to be had here: {reason}; leave --dtype out, or use bf16.")
+    if packed and reason is None:
+        return lm, dtype
+    return (load(path, device=device, dtype=dtype) if packed and dtype != "int8" else lm), None
 
 
 def write_text(
     lm: LM,
     prompt: str,
     *,
+    packed: Dtype | None = None,
     sampling: Sampling,
     max_new_tokens: int,
     beams: int,
@@ -22,12 +49,42 @@ def write_text(
     truncate: bool,
     as_json: bool,
 ) -> None:
-    """Print the prompt and what ensues, piece by piece; or one JSON object with the prompt, the text and the time."""
+    """Print the prompt and what ensues, piece by piece; or one JSON object with the prompt, the text and the time.
+
+    With `packed`, the engine writes in that precision, as long as all fits the context; past it PyTorch goes on in
+    fp32. Raises ValueError for a beam search in it, or for int8 past the context.
+    """
     start = time.perf_counter()
     joint = "" if lm.tokenizer.lossless or not prompt else " "  # GPT's tokenizer strips the space between the two
-    if beams == 1 and not as_json:
-        print(prompt + joint, end="", flush=True)
-        for piece in lm.stream(
+    if packed is not None and beams != 1:
+        raise ValueError("beam search runs in fp32, or in PyTorch's own bf16 on a GPU; leave --dtype out.")
+    if packed == "bf16" and not truncate and len(lm.tokenizer.encode(prompt)) + max_new_tokens > lm.config.context:
+        packed = None
+    if beams == 1:
+        if packed is not None:
+            pieces = _by_engine(lm, prompt, sampling, packed, max_new_tokens, stop=stop, truncate=truncate)
+        else:
+            pieces = lm.stream(
+                prompt,
+                max_new_tokens=max_new_tokens,
+                temperature=sampling.temperature,
+                top_k=sampling.top_k,
+                top_p=sampling.top_p,
+                repetition_penalty=sampling.repetition_penalty,
+                no_repeat_ngram=sampling.no_repeat_ngram,
+                seed=sampling.seed,
+                stop=stop,
+                truncate=truncate,
+            )
+        if not as_json:
+            print(prompt + joint, end="", flush=True)
+            for piece in pieces:
+                print(piece, end="", flush=True)
+            print()
+            return
+        text = "".join(pieces)
+    else:
+        text = lm.generate(
             prompt,
             max_new_tokens=max_new_tokens,
             temperature=sampling.temperature,
@@ -35,29 +92,40 @@ def write_text(
             top_p=sampling.top_p,
             repetition_penalty=sampling.repetition_penalty,
             no_repeat_ngram=sampling.no_repeat_ngram,
+            beams=beams,
             seed=sampling.seed,
             stop=stop,
             truncate=truncate,
-        ):
-            print(piece, end="", flush=True)
-        print()
-        return
-    text = lm.generate(
-        prompt,
-        max_new_tokens=max_new_tokens,
-        temperature=sampling.temperature,
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
-        repetition_penalty=sampling.repetition_penalty,
-        no_repeat_ngram=sampling.no_repeat_ngram,
-        beams=beams,
-        seed=sampling.seed,
-        stop=stop,
-        truncate=truncate,
-    )
+        )
     if as_json:
         facts = {"prompt": prompt, "text": text, "seconds": time.perf_counter() - start, "path": str(lm.path)}
         json.dump(facts, sys.stdout, ensure_ascii=False)
         print()
     else:
         print(prompt + joint + text)
+
+
+def _by_engine(
+    lm: LM, prompt: str, sampling: Sampling, dtype: Dtype, max_new_tokens: int, *, stop: Sequence[str], truncate: bool
+) -> Iterator[str]:
+    """The new text in pieces, each as soon as it is certain."""
+    tokens = lm.tokenizer.encode(prompt) or [lm.tokenizer.end]
+    if truncate:
+        tokens = tokens[-max(1, lm.config.context - max_new_tokens) :]
+    pages = -(-lm.config.context // PAGE)
+    engine = open_engine(lm, EngineSettings(dtype, pages * page_bytes(lm.config, 2), most=1, lookup=True))
+    (seed,) = row_seeds([tokens], sampling.seed)
+    end = lm.tokenizer.end
+    engine.submit(Request(tuple(tokens), max_new_tokens, sampling, seed, stop=frozenset({end})))
+    text = Continuation(lm.tokenizer, stop)
+    while engine.going or engine.waiting:
+        for event in engine.step():
+            for told in event.new:
+                piece = "" if told.token == end else text.feed(told.token)
+                if piece:
+                    yield piece
+                if text.stopped:
+                    return
+    rest = text.finish()
+    if rest:
+        yield rest
