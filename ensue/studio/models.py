@@ -1,0 +1,118 @@
+"""Which models there are to write with, and those that are open, each with a thread that runs it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ensue.generate.engine.engine import Engine
+from ensue.generate.engine.opening import EngineSettings, open_engine, page_bytes
+from ensue.generate.engine.pages import PAGE
+from ensue.generate.lm import LM
+from ensue.studio.run_list import find_runs
+from ensue.studio.writer import Writer
+
+MOST_OPEN = 4
+"""Models that are held in memory at once; of those that nobody writes with, the one unused for longest goes first."""
+
+CONTEXTS = 4
+"""Whole contexts that the cache of each has room for."""
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model by the name that people choose it by, and what `ensue.load` is given."""
+
+    name: str
+    path: str
+
+
+@dataclass
+class OpenModel:
+    """A loaded model and the thread that runs it; `lm` is the very model that writes."""
+
+    choice: ModelChoice
+    lm: LM
+    writer: Writer
+    used: int = 0
+
+
+def find_models(given: Sequence[str], runs: Path) -> list[ModelChoice]:
+    """The models that were named, then each run's newest, then each checkpoint of each run, newest first."""
+    found = [ModelChoice(path, path) for path in given]
+    for run in find_runs(runs):
+        checkpoints = run.checkpoints()
+        if not checkpoints:
+            continue
+        name = run.path.relative_to(runs).as_posix() if run.path != runs else run.path.name
+        found.append(ModelChoice(name, str(run.path)))
+        found.extend(ModelChoice(f"{name} · {int(path.name):,}", str(path)) for path in reversed(checkpoints))
+    return list({choice.path: choice for choice in found}.values())
+
+
+@dataclass
+class Models:
+    """The open models of one studio; `loaded` ones are there from the beginning and are never read again."""
+
+    given: Sequence[str]
+    runs: Path
+    loaded: Mapping[str, LM] = field(default_factory=dict)
+    _open: dict[str, OpenModel] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _clock: int = 0
+
+    def choices(self) -> list[ModelChoice]:
+        """What there is to choose from right now."""
+        named = [ModelChoice(name, name) for name in self.loaded if name not in self.given]
+        return [*named, *find_models(self.given, self.runs)]
+
+    def open(self, choice: ModelChoice) -> OpenModel:
+        """The model, loaded where it is not open yet; takes seconds then, so it is for a thread.
+
+        Raises ValueError or FileNotFoundError as `ensue.load` does.
+        """
+        with self._lock:
+            self._clock += 1
+            key = self._key(choice)
+            model = self._open.get(key)
+            if model is None:
+                self._make_room()
+                lm = self.loaded.get(choice.path) or _load(choice.path)
+                model = self._open[key] = OpenModel(choice, lm, Writer(_engine(lm)))
+            model.used = self._clock
+            return model
+
+    def close(self) -> None:
+        """End all threads."""
+        for model in self._open.values():
+            model.writer.close()
+        self._open.clear()
+
+    def _key(self, choice: ModelChoice) -> str:
+        """What tells the weights behind a path apart from those that were there before: a run's newest may change."""
+        if choice.path in self.loaded:
+            return choice.path
+        from ensue.generate.resolve import resolve
+
+        folder = resolve(choice.path)
+        newest = max((path.stat().st_mtime_ns for path in folder.iterdir() if path.is_file()), default=0)
+        return f"{folder.resolve()}@{newest}"
+
+    def _make_room(self) -> None:
+        idle = [(model.used, key) for key, model in self._open.items() if not model.writer.busy]
+        for _, key in sorted(idle)[: max(0, len(self._open) - MOST_OPEN + 1)]:
+            self._open.pop(key).writer.close()
+
+
+def _load(path: str) -> LM:
+    from ensue.generate.load import load
+
+    return load(path)
+
+
+def _engine(lm: LM) -> Engine:
+    pages = -(-lm.config.context // PAGE)
+    cache = CONTEXTS * pages * page_bytes(lm.config, lm.model.token_embedding.weight.element_size())
+    return open_engine(lm, EngineSettings(cache_bytes=cache))

@@ -1,0 +1,127 @@
+"""The studio as a whole: what it looks at, and how it is served, by itself or as a part of another app."""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import socket
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ensue.generate.lm import LM
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class StudioSettings:
+    """What a studio shows.
+
+    models       to write with, as `ensue.load` takes them; those of the runs come after them
+    runs         the folder whose runs are shown
+    data         folders of data and corpora, besides those that the runs were trained on
+    evaluations  folders with evaluations, or evaluations themselves
+    loaded       models that are in memory already, by a name for people
+    """
+
+    models: tuple[str, ...] = ()
+    runs: Path = Path("runs")
+    data: tuple[Path, ...] = ()
+    evaluations: tuple[Path, ...] = (Path("evaluations"),)
+    loaded: Mapping[str, LM] = field(default_factory=dict)
+
+
+def mount_studio(app: FastAPI, settings: StudioSettings, *, path: str = "/") -> None:
+    """Add the pages to an app, below `path`; their threads end when the app does.
+
+    One process has one studio: NiceGUI keeps its pages by process. Raises ValueError where NiceGUI is missing.
+    """
+    _need_libraries()
+    from nicegui import app as pages
+    from nicegui import ui
+
+    from ensue.studio.models import Models
+    from ensue.studio.write_page import add_write_page
+
+    # Where it looks for its server, NiceGUI touches every object there is, torch's deprecated ones too.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
+    models = Models(settings.models, settings.runs, settings.loaded)
+    add_write_page(models)
+    pages.on_shutdown(models.close)
+    ui.run_with(
+        app,
+        mount_path=path,
+        title="Ensue",
+        favicon=FAVICON,
+        dark=None,
+        tailwind=False,
+        show_welcome_message=False,
+        reconnect_timeout=30.0,
+    )
+
+
+FAVICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#2f6690"/>'
+    '<path d="M8 10h16M8 16h11M8 22h6" stroke="#fff" stroke-width="3" stroke-linecap="round"/></svg>'
+)
+
+
+def make_app(settings: StudioSettings, *, host: str = "127.0.0.1") -> FastAPI:
+    """The studio as an app of its own. On loopback it answers to this machine's own names only, so that no web page
+    can reach it by having its name lead here."""
+    _need_libraries()
+    from fastapi import FastAPI
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    if is_loopback(host):
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", "["])
+    mount_studio(app, settings)
+    return app
+
+
+def serve_studio(
+    settings: StudioSettings, *, host: str, port: int, on_ready: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until stopped; `on_ready` is called once it answers."""
+    app = make_app(settings, host=host)
+    import uvicorn
+    from nicegui import app as pages
+
+    pages.on_startup(on_ready)
+    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host in LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises ValueError, saying what to type, where nothing can be served there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ValueError(
+                f"{host}:{port} cannot be used ({error.strerror}); give another port, such as --port {port + 1}."
+            ) from error
+
+
+def _need_libraries() -> None:
+    for name in ("nicegui", "plotly"):
+        if importlib.util.find_spec(name) is None:
+            raise ValueError(f"the studio needs {name}; type: pip install 'ensue[studio]'")

@@ -1,0 +1,109 @@
+"""Every text of the pages, in English and Chinese."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+from ensue.studio.problems import Problem
+
+Language = Literal["en", "zh"]
+LANGUAGES: dict[Language, str] = {"en": "English", "zh": "中文"}
+
+Say = Callable[..., str]
+"""From a text's key and its facts, in the order of their numbers, to the text."""
+
+TEXTS: dict[str, tuple[str, str]] = {
+    "page.write": ("Write", "写作"),
+    "page.runs": ("Runs", "训练"),
+    "page.inside": ("Look inside", "内部"),
+    "page.data": ("Data", "数据"),
+    "page.evaluate": ("Evaluate", "评测"),
+    "theme": ("Light, dark, or as the system says", "浅色、深色或跟随系统"),
+    "language": ("Language", "语言"),
+    "skip": ("Skip to the page", "跳到正文"),
+    "loading": ("Loading …", "载入中…"),
+    "none": ("none", "无"),
+    "problem.said": ("{0}", "{0}"),
+    "problem.missing": ("It is not there any more: {0}", "已不存在：{0}"),
+    "problem.failed": ("That did not work: {0}", "出错了：{0}"),
+    "write.lead": (
+        "Type the beginning of a text, and let a model go on. Colours tell how sure it was of each token.",
+        "输入一段开头，让模型接着写。颜色表示模型对每个词元的把握。",
+    ),
+    "write.prompt": ("The beginning", "开头"),
+    "write.example": ("Once upon a time", "从前有一座山"),
+    "write.write": ("Write", "写"),
+    "write.more": ("Go on", "继续"),
+    "write.stop": ("Stop", "停止"),
+    "write.back": ("Back", "后退"),
+    "write.model": ("Model", "模型"),
+    "write.second": ("Second model", "第二个模型"),
+    "write.beside": ("Side by side", "并排比较"),
+    "write.temperature": ("Temperature", "温度"),
+    "write.top_k": ("Top k", "Top k"),
+    "write.top_p": ("Top p", "Top p"),
+    "write.most": ("Tokens", "词元数"),
+    "write.seed": ("Seed", "随机种子"),
+    "write.settings": ("Settings", "设置"),
+    "write.all": ("all", "全部"),
+    "write.greedy": ("0: the likeliest each time", "0：每次取最可能的"),
+    "write.branches": ("Branches", "分支"),
+    "write.stats": ("{0} tokens · {1} bits a token · {2} tokens/s", "{0} 个词元 · 每词元 {1} 比特 · 每秒 {2} 个"),
+    "write.no_models": (
+        "There is no model yet. Train one with: ensue demo, or name one: ensue studio MODEL",
+        "还没有模型。可以先训练一个：ensue demo，或指定一个：ensue studio MODEL",
+    ),
+    "write.too_long": (
+        "The beginning has {0} tokens; this model's context is {1}. Shorten it.",
+        "开头有 {0} 个词元，而模型的上下文只有 {1} 个。请缩短。",
+    ),
+    "write.full": ("The model's context of {0} tokens is full.", "模型的上下文（{0} 个词元）已满。"),
+    "write.not_text": ("That is not text: {0}", "这不是文本：{0}"),
+    "write.failed": ("The model stopped: {0}", "模型停止了：{0}"),
+    "write.choose": ("Choose a model first.", "请先选择模型。"),
+    "write.look": ("Look inside this text", "查看这段文本的内部"),
+    "write.empty": ("What the model writes appears here.", "模型写的内容会出现在这里。"),
+    "write.legend": ("How probable each token was", "每个词元的概率"),
+    "write.legend_person": ("picked by you", "由你选择"),
+    "write.legend_fork": ("other branches here", "此处有其他分支"),
+    "token.rank": ("rank", "排名"),
+    "token.unknown": ("not foretold", "未预测"),
+    "token.person": ("your choice", "你的选择"),
+    "token.tried": ("show this branch", "查看此分支"),
+    "token.pick": ("go on with this one", "改用它继续"),
+    "token.onward": ("Write again from after this token", "从这个词元之后重新写"),
+}
+
+
+def choose_language(cookie: str | None, accepted: str | None) -> Language:
+    """What was chosen before, or else the first of the browser's languages that there is; English otherwise."""
+    for language in LANGUAGES:
+        if cookie == language:
+            return language
+    ranked: list[tuple[float, int, str]] = []
+    for place, part in enumerate((accepted or "").split(",")[:20]):
+        name, _, rest = part.strip().partition(";")
+        quality = re.fullmatch(r"\s*q\s*=\s*([01](?:\.\d*)?)\s*", rest)
+        ranked.append((-(float(quality[1]) if quality else 1.0), place, name.strip().lower()))
+    for _, _, name in sorted(ranked):
+        for language in LANGUAGES:
+            if name.partition("-")[0] == language:
+                return language
+    return "en"
+
+
+def speaker(language: Language) -> Say:
+    """The texts in a language."""
+    column = list(LANGUAGES).index(language)
+
+    def say(key: str, *facts: object) -> str:
+        return TEXTS[key][column].format(*facts)
+
+    return say
+
+
+def say_problem(say: Say, problem: Problem) -> str:
+    """What went wrong, in a language."""
+    return say(problem.key, *problem.facts)
