@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ensue.core.columns import make_table
 from ensue.core.files import folder_aside, sha256_of
 from ensue.text.document import Document
 from ensue.tokens.tokenizer import Tokenizer
@@ -158,7 +159,6 @@ def write_shard(
     Memory does not depend on how many documents there are. `on_documents` is called with the documents and text bytes
     done so far. Raises ValueError for no documents at all, or for one that is not text, naming it.
     """
-    import pyarrow as pa
     import pyarrow.parquet as parquet
 
     dtype = np.dtype("<u2") if tokenizer.vocab_size <= 1 << 16 else np.dtype("<u4")
@@ -171,8 +171,7 @@ def write_shard(
                 ids, lengths = _encode(batch, tokenizer, dtype)
                 starts = tokens + np.cumsum(lengths) - lengths
                 columns = [[document.id for document in batch], [document.source for document in batch]]
-                table = pa.table([*columns, starts, lengths, sizes], schema=schema)
-                writer.write_table(table)
+                writer.write_table(make_table([*columns, starts, lengths, sizes], schema))
                 written = ids.tobytes()
                 file.write(written)
                 digest.update(written)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ensue.core.columns import make_table
 from ensue.core.seeds import seed_for
 from ensue.text.curation.chain import Story
 from ensue.text.curation.store import Store
@@ -38,14 +39,13 @@ COLUMNS = (
 
 def pack_stories(stories: Sequence[Story]) -> bytes:
     """The stories as a Parquet file with COLUMNS; `told` is JSON, a list of [step, reason, facts]."""
-    import pyarrow
     from pyarrow import parquet
 
     shown = _sampled(stories)
     rows = [_row(story, index in shown) for index, story in enumerate(stories)]
     columns = list(map(list, zip(*rows, strict=True))) if rows else [[] for _ in COLUMNS]
     buffer = io.BytesIO()
-    parquet.write_table(pyarrow.table(columns, schema=_schema()), buffer, compression="zstd")
+    parquet.write_table(make_table(columns, _schema()), buffer, compression="zstd")
     return buffer.getvalue()
 
 

@@ -6,9 +6,11 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from ensue.core.columns import make_table
 from ensue.text.corpus import document_schema
 from ensue.text.curation.step import Arrays, number_of
 from ensue.text.document import Document
@@ -57,10 +59,9 @@ def in_parts(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 def pack_documents(documents: Sequence[Document]) -> bytes:
     """The documents as a Parquet file with the columns of a corpus; equal documents give equal bytes."""
-    import pyarrow
     from pyarrow import parquet
 
-    columns = [
+    columns: list[list[Any]] = [
         [document.id for document in documents],
         [document.source for document in documents],
         [len(document.text.encode()) for document in documents],
@@ -68,7 +69,7 @@ def pack_documents(documents: Sequence[Document]) -> bytes:
         [document.text for document in documents],
     ]
     buffer = io.BytesIO()
-    table = pyarrow.table(columns, schema=document_schema())
+    table = make_table(columns, document_schema())
     parquet.write_table(table, buffer, compression="zstd", use_dictionary=False)
     return buffer.getvalue()
 
