@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def make_table(columns: Sequence[Any], schema: pyarrow.Schema) -> pyarrow.Table:
-    """A table of columns (lists or arrays) of texts and of whole numbers, none missing. Raises UnicodeEncodeError for lone surrogates."""
+    """A table of columns (lists or arrays) of texts and of whole numbers, none missing.
+
+    Raises UnicodeEncodeError for lone surrogates.
+    """
     import pyarrow
 
     arrays = [

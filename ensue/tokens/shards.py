@@ -144,7 +144,8 @@ class Shard:
     def _table(self) -> pa.Table:
         import pyarrow.parquet as parquet
 
-        return parquet.read_table(self.folder / DOCUMENTS, columns=["id", "source", "bytes"])
+        with parquet.ParquetFile(self.folder / DOCUMENTS) as file:
+            return file.read(["id", "source", "bytes"])
 
 
 def write_shard(
@@ -276,7 +277,8 @@ def _read_starts(path: Path) -> tuple[np.ndarray, int]:
     import pyarrow.parquet as parquet
 
     try:
-        table = parquet.read_table(path, columns=["start", "length"])
+        with parquet.ParquetFile(path) as file:  # read_table would look for pandas
+            table = file.read(["start", "length"])
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} is damaged ({error}). {AGAIN}") from error
     starts, lengths = (np.asarray(table.column(name).to_numpy(), np.int64) for name in ("start", "length"))
