@@ -200,17 +200,14 @@ def test_the_papers_split() -> None:
 
 SETS: list[tuple[str, str, tuple[str, ...], int]] = [
     ("rocstories_test.jsonl", "choice", (), 1),
-    ("sst2_dev.jsonl.gz", "classify", (), 2),
     ("cola_dev.jsonl", "classify", (), 2),
     ("trec_test.jsonl", "classify", ("label=label_text",), 42),
     ("rte_test.jsonl.gz", "entail", (), 2),
-    ("snli_dev.jsonl.gz", "entail", (), 3),
     ("boolq_val.jsonl.gz", "entail", ("premise=passage", "hypothesis=question"), 2),
     ("mrpc_dev.jsonl.gz", "similarity", (), 2),
     ("wic_validation.jsonl", "similarity", (), 2),
     ("sts_2012_2014.jsonl.gz", "similarity", (), 6),
     ("sick_train.jsonl.gz", "similarity", ("sentence1=premise", "sentence2=hypothesis", "score=relatedness"), 5),
-    ("arc_easy_test.jsonl.gz", "choice", (), 1),
     ("openbookqa_dev.jsonl", "choice", (), 1),
     ("mctest160.jsonl.gz", "choice", ("context=story",), 1),
     ("copa_dev.jsonl", "choice", ("context=premise", "question=asks_for"), 1),
