@@ -41,3 +41,13 @@ def _numbers(values: Sequence[int] | np.ndarray, kind: pyarrow.DataType) -> pyar
 
     data = np.asarray(values, kind.to_pandas_dtype())
     return pyarrow.Array.from_buffers(kind, len(values), [None, pyarrow.py_buffer(data)])
+
+
+def column_numbers(column: pyarrow.ChunkedArray) -> np.ndarray:
+    """A column of int64, none missing, as an array of its own. (rows,) int64."""
+    chunks = [
+        np.frombuffer(chunk.buffers()[1], np.int64)[chunk.offset : chunk.offset + len(chunk)]
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    return np.concatenate(chunks) if chunks else np.zeros(0, np.int64)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ensue.core.columns import make_table
+from ensue.core.columns import column_numbers, make_table
 from ensue.core.files import folder_aside, sha256_of
 from ensue.text.document import Document
 from ensue.tokens.tokenizer import Tokenizer
@@ -116,7 +116,7 @@ class Shard:
     @cached_property
     def document_bytes(self) -> np.ndarray:
         """(D,) int64, the UTF-8 length of each document's text."""
-        return np.asarray(self._table.column("bytes").to_numpy(), np.int64)
+        return column_numbers(self._table.column("bytes"))
 
     def documents_between(self, first_token: int, last_token: int) -> list[DocumentSpan]:
         """The documents that hold any of the tokens first_token <= i <= last_token, in order."""
@@ -277,11 +277,11 @@ def _read_starts(path: Path) -> tuple[np.ndarray, int]:
     import pyarrow.parquet as parquet
 
     try:
-        with parquet.ParquetFile(path) as file:  # read_table would look for pandas
+        with parquet.ParquetFile(path) as file:
             table = file.read(["start", "length"])
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} is damaged ({error}). {AGAIN}") from error
-    starts, lengths = (np.asarray(table.column(name).to_numpy(), np.int64) for name in ("start", "length"))
+    starts, lengths = (column_numbers(table.column(name)) for name in ("start", "length"))
     stops = starts + lengths
     if not len(starts) or starts[0] != 0 or (starts[1:] != stops[:-1]).any():
         raise ValueError(f"{path} is damaged: its documents do not follow one another. {AGAIN}")

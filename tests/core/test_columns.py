@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from ensue.core.columns import make_table
+from ensue.core.columns import column_numbers, make_table
 
 SCHEMA = pyarrow.schema([("text", pyarrow.string()), ("signed", pyarrow.int64()), ("narrow", pyarrow.uint32())])
 
@@ -49,9 +49,15 @@ def test_arrays_and_what_is_no_text() -> None:
         make_table([["\ud800"], [1], [1]], SCHEMA)
 
 
+def test_numbers_of_columns() -> None:
+    column = pyarrow.chunked_array([[1, 2, 3], [], [4]], pyarrow.int64())
+    assert column_numbers(column.slice(1)).tolist() == [2, 3, 4]
+    assert column_numbers(pyarrow.chunked_array([], pyarrow.int64())).tolist() == []
+
+
 def test_pandas_is_not_loaded() -> None:
-    code = "import sys, pyarrow as p; from ensue.core.columns import make_table as m;" + (
-        "m([['x'], [1]], p.schema([('a', p.string()), ('b', p.int64())])); print('pandas' in sys.modules)"
+    code = "import sys, pyarrow as p; from ensue.core.columns import column_numbers as c, make_table as m;" + (
+        "m([['x'], [1]], p.schema([('a', p.string()), ('b', p.int64())])); c(p.chunked_array([[1]])); print('pandas' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
