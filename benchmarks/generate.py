@@ -37,11 +37,10 @@ Timed = Callable[[Sequence[Sequence[int]], int], dict[str, float]]
 
 
 def ours(packed: PackedModel) -> Timed:
-    pages = MANY * -(-(LONG + NEW) // PAGE)
-    passes = PackedPasses(packed, pages)
+    passes = PackedPasses(packed, [MANY * -(-(LONG + NEW) // PAGE) for _ in packed.groups])
 
     def write(prompts: Sequence[Sequence[int]], new: int) -> dict[str, float]:
-        engine = Engine(passes, pages=pages, most=MANY, pass_tokens=512)
+        engine = Engine(passes, most=MANY, pass_tokens=512)
         start = time.perf_counter()
         left = {engine.submit(Request(tuple(prompt), most=new)) for prompt in prompts}
         begun: set[int] = set()

@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ensue.core.native import INFERENCE, Kernels, kernels, why_no_kernels
+from ensue.generate.engine.groups import Group, groups_of
+from ensue.generate.engine.pages import PAGE
 from ensue.model.attention import Attention
 from ensue.model.block import MLP, Block
 from ensue.model.config import GPTConfig
@@ -28,7 +30,7 @@ from ensue.model.rotary import rotation_of
 
 Precision = Literal["fp32", "bf16", "int8"]
 KINDS: dict[Precision, int] = {"fp32": 0, "bf16": 1, "int8": 2}
-BLOCK, PAGE, WIDEST_HEAD = 64, 16, 256
+BLOCK, WIDEST_HEAD = 64, 256
 NO_WINDOW = 1 << 40
 
 
@@ -57,6 +59,8 @@ class _Layer(ctypes.Structure):
         ("query_gain", ctypes.c_void_p),
         ("key_gain", ctypes.c_void_p),
         ("window", ctypes.c_long),
+        ("group", ctypes.c_long),
+        ("place", ctypes.c_long),
     )
 
 
@@ -75,8 +79,11 @@ class _Model(ctypes.Structure):
 
 class _Pass(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_long) for name in ("count", "wanted", "pages", "table")),
-        *((name, ctypes.c_void_p) for name in ("ids", "places", "requests", "tables", "which", "cache")),
+        *((name, ctypes.c_long) for name in ("count", "wanted", "table")),
+        *((name, ctypes.c_void_p) for name in ("ids", "places", "requests", "which")),
+        ("tables", ctypes.POINTER(ctypes.c_void_p)),
+        ("caches", ctypes.POINTER(ctypes.c_void_p)),
+        ("pages", ctypes.POINTER(ctypes.c_long)),
         ("states", ctypes.c_void_p),
         ("logits", ctypes.c_void_p),
     )
@@ -118,6 +125,11 @@ class PackedModel:
         return packed
 
     @property
+    def groups(self) -> tuple[Group, ...]:
+        """The layers whose keys and values lie together."""
+        return groups_of(self.config)
+
+    @property
     def bytes(self) -> int:
         """Memory of the packed weights."""
         return sum(held.nbytes for held in self._held if isinstance(held, Tensor))
@@ -127,11 +139,14 @@ class PackedModel:
         """Weights that one pass reads, however few its tokens: all but the embedding table."""
         return self.bytes - self._table_bytes
 
-    def new_cache(self, pages: int) -> Tensor:
-        """Zeroed keys and values of every layer for so many pages of 16 tokens: (N, 2, pages, H, 16 x D)."""
+    def new_caches(self, pages: Sequence[int]) -> list[Tensor]:
+        """Zeroed keys and values of each group of layers in so many pages: (N, 2, pages, H, 16 x D) each."""
         config = self.config
         dtype = torch.float32 if self.precision == "fp32" else torch.bfloat16
-        return torch.zeros(config.layers, 2, pages, config.heads, PAGE * config.head_width, dtype=dtype)
+        return [
+            torch.zeros(len(group.layers), 2, count, config.heads, PAGE * config.head_width, dtype=dtype)
+            for group, count in zip(self.groups, pages, strict=True)
+        ]
 
     def run(
         self,
@@ -139,18 +154,18 @@ class PackedModel:
         places: Sequence[int],
         requests: Sequence[int],
         *,
-        tables: Tensor,
-        cache: Tensor,
+        tables: Sequence[Tensor],
+        caches: Sequence[Tensor],
         wanted: Sequence[int],
         logits: bool = True,
     ) -> tuple[Tensor, Tensor | None]:
-        """Add tokens to the cache; the (Q, W) final states and (Q, V) logits of those that are `wanted`.
+        """Add tokens to the caches; the (Q, W) final states and (Q, V) logits of those that are `wanted`.
 
-        Token i has the id `ids[i]` and stands at `places[i]` of request `requests[i]`, whose pages are the row of
-        `tables` (R, P) int32. Tokens of one request are in order, and all before them are in the cache or in the pass.
+        Token i has the id `ids[i]` and stands at `places[i]` of request `requests[i]`, whose pages in each group are
+        the row of its table (R, P) int32. Tokens of one request are in order, and all that they see of those before
+        them is in the caches or in the pass.
         """
-        assert tables.dtype == torch.int32
-        assert tables.is_contiguous()
+        assert all(table.dtype == torch.int32 and table.is_contiguous() for table in tables)
         assert max(places) < self.config.context
         count = len(ids)
         numbers = torch.tensor([*ids, *places, *requests, *wanted], dtype=torch.int32)
@@ -158,9 +173,13 @@ class PackedModel:
         scores = torch.empty(len(wanted), self.config.vocab) if logits else None
         at = numbers.data_ptr()
         step = 4 * count
+        groups = len(self.groups)
         given = _Pass(
-            *(count, len(wanted), cache.shape[2], tables.shape[1]),
-            *(at, at + step, at + 2 * step, tables.data_ptr(), at + 3 * step, cache.data_ptr()),
+            *(count, len(wanted), tables[0].shape[1]),
+            *(at, at + step, at + 2 * step, at + 3 * step),
+            (ctypes.c_void_p * groups)(*(table.data_ptr() for table in tables)),
+            (ctypes.c_void_p * groups)(*(cache.data_ptr() for cache in caches)),
+            (ctypes.c_long * groups)(*(cache.shape[2] for cache in caches)),
             *(states.data_ptr(), None if scores is None else scores.data_ptr()),
         )
         self.kernels.call("inference_pass", self._model, given)
@@ -185,13 +204,14 @@ class PackedModel:
         given.final_norm = self._norm(model.final_norm)
         given.head = self._matrix(model.head_weight, None)
         layers = (_Layer * config.layers)()
+        where = {layer: (g, place) for g, group in enumerate(self.groups) for place, layer in enumerate(group.layers)}
         for place, block in enumerate(model.blocks):
             assert isinstance(block, Block)
-            layers[place] = self._layer(block, config.pattern(place))
+            layers[place] = self._layer(block, config.pattern(place), *where[place])
         self._held.append(layers)
         given.layer = layers
 
-    def _layer(self, block: Block, pattern: Pattern) -> _Layer:
+    def _layer(self, block: Block, pattern: Pattern, group: int, place: int) -> _Layer:
         attention, mlp = block.attention, block.mlp
         up = mlp.up if isinstance(mlp, MLP) else mlp.gate_up
         gains = [None if norm is None else self._keep(norm.weight.detach().float()) for norm in _head_norms(attention)]
@@ -201,6 +221,8 @@ class PackedModel:
             *(self._linear(linear) for linear in (attention.qkv, attention.out, up, mlp.down)),
             *gains,
             pattern.window if isinstance(pattern, Banded) else NO_WINDOW,
+            group,
+            place,
         )
 
     def _linear(self, linear: nn.Linear) -> _Matrix:

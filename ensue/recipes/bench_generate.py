@@ -15,13 +15,15 @@ from rich.table import Table
 from torch import Tensor
 
 from ensue.generate.engine.engine import Engine
-from ensue.generate.engine.pages import PAGE
+from ensue.generate.engine.groups import groups_of
 from ensue.generate.engine.passes import PackedPasses, Passes, PlainPasses, Tokens
 from ensue.generate.engine.requests import Request
 from ensue.generate.packed import PackedModel, Precision, why_not_packed
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
 from ensue.recipes.display import Display
+
+PASS_TOKENS = 512
 
 READ_BYTES = 1 << 29
 """Of the tensor whose reading gives the memory's speed: far more than any cache holds."""
@@ -70,7 +72,7 @@ def bench_generate(
     reason = why_not_packed(config)
     if reason is not None and precision == "int8":
         raise ValueError(f"int8 is not to be had here: {reason}.")
-    pages = requests * -(-(prompt + new) // PAGE)
+    pages = [requests * group.pages_for(prompt + new, PASS_TOKENS) for group in groups_of(config)]
     passes = _passes(model, precision, pages, packed=reason is None)
     clock = _Clock(passes)
     weights = clock.weight_bytes(model)
@@ -80,12 +82,8 @@ def bench_generate(
     with display.bar("timing", rounds, f"{rounds} rounds") as bar:
         for round in range(-1, rounds):
             rates.append(read_rate())
-            one = _time(clock, pages, config, prompt=prompt, new=new, requests=1, seed=round)
-            many = (
-                one
-                if requests == 1
-                else _time(clock, pages, config, prompt=prompt, new=new, requests=requests, seed=round)
-            )
+            one = _time(clock, config, prompt=prompt, new=new, requests=1, seed=round)
+            many = one if requests == 1 else _time(clock, config, prompt=prompt, new=new, requests=requests, seed=round)
             if round >= 0:
                 alone.append(one)
                 together.append(many)
@@ -177,9 +175,10 @@ class _Clock:
 
     def __init__(self, passes: Passes) -> None:
         self._passes, self.config = passes, passes.config
+        self.groups, self.pages = passes.groups, passes.pages
         self.seconds: list[float] = []
 
-    def run(self, tokens: Tokens, tables: Tensor, wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def run(self, tokens: Tokens, tables: Sequence[Tensor], wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
         start = time.perf_counter()
         result = self._passes.run(tokens, tables, wanted)
         self.seconds.append(time.perf_counter() - start)
@@ -192,17 +191,17 @@ class _Clock:
         return sum(parameter.nbytes for parameter in model.parameters())
 
 
-def _passes(model: GPT, precision: Precision, pages: int, *, packed: bool) -> Passes:
+def _passes(model: GPT, precision: Precision, pages: Sequence[int], *, packed: bool) -> Passes:
     if packed:
         return PackedPasses(PackedModel.of(model, precision), pages)
     return PlainPasses(model.bfloat16() if precision == "bf16" else model, pages)
 
 
-def _time(clock: _Clock, pages: int, config: GPTConfig, *, prompt: int, new: int, requests: int, seed: int) -> _Timing:
+def _time(clock: _Clock, config: GPTConfig, *, prompt: int, new: int, requests: int, seed: int) -> _Timing:
     """One round: all requests are there from the beginning, each with a prompt of its own."""
     generator = torch.Generator().manual_seed(1000 + seed)
     prompts = torch.randint(0, config.vocab, (requests, prompt), generator=generator).tolist()
-    engine = Engine(clock, pages=pages, most=requests)
+    engine = Engine(clock, most=requests, pass_tokens=PASS_TOKENS)
     choosing = _timed_choices(engine)
     clock.seconds.clear()
     begun = time.perf_counter()

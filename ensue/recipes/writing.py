@@ -6,12 +6,12 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from ensue.core.device import choose_device
 from ensue.generate.continuation import Continuation
-from ensue.generate.engine.opening import EngineSettings, open_engine, page_bytes
-from ensue.generate.engine.pages import PAGE
+from ensue.generate.engine.opening import EngineSettings, context_bytes, open_engine
 from ensue.generate.engine.requests import Request
 from ensue.generate.lm import LM
 from ensue.generate.load import load
@@ -112,8 +112,8 @@ def _by_engine(
     tokens = lm.tokenizer.encode(prompt) or [lm.tokenizer.end]
     if truncate:
         tokens = tokens[-max(1, lm.config.context - max_new_tokens) :]
-    pages = -(-lm.config.context // PAGE)
-    engine = open_engine(lm, EngineSettings(dtype, pages * page_bytes(lm.config, 2), most=1, lookup=True))
+    settings = EngineSettings(dtype, most=1, lookup=True)
+    engine = open_engine(lm, replace(settings, cache_bytes=context_bytes(lm.config, settings)))
     (seed,) = row_seeds([tokens], sampling.seed)
     end = lm.tokenizer.end
     engine.submit(Request(tuple(tokens), max_new_tokens, sampling, seed, stop=frozenset({end})))

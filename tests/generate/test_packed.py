@@ -57,12 +57,14 @@ def packed(request: pytest.FixtureRequest, model: GPT) -> PackedModel:
 class Requests:
     """Some texts that go through a packed model in whatever pieces; the logits after each of their tokens."""
 
-    def __init__(self, packed: PackedModel, texts: list[list[int]], tables: torch.Tensor | None = None) -> None:
+    def __init__(self, packed: PackedModel, texts: list[list[int]]) -> None:
         self.packed, self.texts = packed, texts
         pages = torch.randperm(PAGES * len(texts), generator=torch.Generator().manual_seed(len(texts)))
-        self.tables = pages.int().view(len(texts), PAGES).contiguous() if tables is None else tables
-        self.cache = packed.new_cache(PAGES * len(texts))
-        self.cache.fill_(float("nan"))  # what is not written yet must never be seen
+        table = pages.int().view(len(texts), PAGES).contiguous()
+        self.tables = [table for _ in packed.groups]
+        self.caches = packed.new_caches([PAGES * len(texts) for _ in packed.groups])
+        for cache in self.caches:
+            cache.fill_(float("nan"))  # what is not written yet must never be seen
         self.done = [0] * len(texts)
         self.logits: list[list[torch.Tensor]] = [[] for _ in texts]
 
@@ -76,7 +78,9 @@ class Requests:
         if not tokens:
             return
         ids, places, rows = zip(*tokens, strict=True)
-        _, logits = self.packed.run(ids, places, rows, tables=self.tables, cache=self.cache, wanted=range(len(tokens)))
+        _, logits = self.packed.run(
+            ids, places, rows, tables=self.tables, caches=self.caches, wanted=range(len(tokens))
+        )
         for row, scores in zip(rows, logits, strict=True):
             self.logits[row].append(scores)
         self.done = [span.stop for span in spans]
@@ -103,8 +107,9 @@ def test_a_pass_equals_the_models_own_forward(model: GPT, packed: PackedModel) -
 def test_int8_products_are_what_their_twin_computes(model: GPT) -> None:
     packed = PackedModel.of(model, "int8")
     text = texts_for(model.config, [40])[0]
-    tables, cache = torch.arange(PAGES, dtype=torch.int32)[None], packed.new_cache(PAGES)
-    states, logits = packed.run(text, range(40), [0] * 40, tables=tables, cache=cache, wanted=range(40))
+    tables = [torch.arange(PAGES, dtype=torch.int32)[None] for _ in packed.groups]
+    caches = packed.new_caches([PAGES for _ in packed.groups])
+    states, logits = packed.run(text, range(40), [0] * 40, tables=tables, caches=caches, wanted=range(40))
     whole, scales = quantise(model.head_weight.detach())
     assert torch.allclose(logits, grouped(states) @ (whole.float() * scales[:, None]).T, atol=1e-4)
 

@@ -21,6 +21,7 @@ struct Layer {
     Matrix qkv, out, up, down;
     const float *query_gain, *key_gain;  // of RMSNorms over each head, or null
     long window;                         // how many positions a query sees, itself among them
+    long group, place;                   // whose pages its keys and values are in, and which of that group's layers it is
 };
 
 struct Model {
@@ -35,9 +36,11 @@ struct Model {
 };
 
 struct Pass {
-    long count, wanted, pages, table;  // tokens; states asked for; pages there are; pages of a request at most
-    const int32_t *ids, *places, *requests, *tables, *which;
-    void* cache;  // (layers, 2, pages, H, 16 D)
+    long count, wanted, table;  // tokens; states asked for; pages of a request at most
+    const int32_t *ids, *places, *requests, *which;
+    const int32_t* const* tables;  // of each group: (requests, table)
+    void* const* caches;           // of each group: (its layers, 2, its pages, H, 16 D)
+    const long* pages;             // of each group
     float *states, *logits;  // (wanted, W), and (wanted, vocab) or null
 };
 
@@ -120,12 +123,13 @@ inline bf16 one_bf16(float x) {
 // One head's keys and values in their pages, and what a query makes of them.
 template <typename T>
 struct Pages {
-    const Pass& pass;
+    const int32_t* tables;
+    long table;
     T *keys, *values;  // of this layer: (pages, H, 16 D) each
     long heads, D;
 
     T* page(T* part, long request, long place, long head) const {
-        return part + (pass.tables[request * pass.table + place / PAGE] * heads + head) * PAGE * D;
+        return part + (tables[request * table + place / PAGE] * heads + head) * PAGE * D;
     }
 
     void write(long request, long place, long head, const float* key, const float* value) const {
@@ -213,7 +217,7 @@ struct Pages {
 template <Kind kind, typename T>
 void run(const Model& model, const Pass& pass, int threads) {
     const long N = pass.count, W = model.width, M = model.hidden, H = model.heads, D = model.head_width;
-    const long up_width = model.gated ? 2 * M : 0, page_values = pass.pages * H * PAGE * D;
+    const long up_width = model.gated ? 2 * M : 0;
     Room<float> x(N * W), qkv(N * 3 * W), mixed(N * W), gate_up(std::max(1l, N * up_width));
     Rows<kind> inputs(N, W), hidden(N, M), last(std::max(1l, pass.wanted), W);
     long longest = 0;
@@ -251,7 +255,9 @@ void run(const Model& model, const Pass& pass, int threads) {
         if (!model.norm_first) take(none, false);
         for (long l = 0; l < model.layers; l++) {
             const Layer& layer = model.layer[l];
-            const Pages<T> pages = {pass, (T*)pass.cache + 2 * l * page_values, (T*)pass.cache + (2 * l + 1) * page_values, H, D};
+            const long size = pass.pages[layer.group] * H * PAGE * D;
+            T* keys = (T*)pass.caches[layer.group] + 2 * layer.place * size;
+            const Pages<T> pages = {pass.tables[layer.group], pass.table, keys, keys + size, H, D};
             if (model.norm_first) take(layer.attention_norm, false);
 #pragma omp barrier
             product<kind>(layer.qkv, inputs, N, thread, team, [&](long n, long at, const __m512* y) { store(qkv.data + n * 3 * W + at, y); });

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ensue.generate.engine.choosing import Choice, choose_tokens, tell
 from ensue.generate.engine.drafts import Drafter
-from ensue.generate.engine.pages import PAGE, PagePool
+from ensue.generate.engine.groups import GroupedPages, Lease
+from ensue.generate.engine.pages import PAGE
 from ensue.generate.engine.passes import Passes, Tokens
 from ensue.generate.engine.requests import Event, Finish, Request, Told
 
@@ -23,7 +24,7 @@ class _Going:
     number: int
     request: Request
     tokens: list[int]
-    pages: list[int]
+    lease: Lease
     slot: int
     held: int
     drafted: list[int] = field(default_factory=list)
@@ -57,22 +58,21 @@ class Engine:
         self,
         passes: Passes,
         *,
-        pages: int,
         vocabulary: int | None = None,
         most: int = 64,
         pass_tokens: int = 256,
         drafter: Drafter | None = None,
     ) -> None:
-        """`pages` are those that `passes` holds; ids from `vocabulary` on are never chosen; at most `most` requests
-        share a pass of about `pass_tokens` tokens."""
-        self.passes, self.pool = passes, PagePool(pages)
+        """Ids from `vocabulary` on are never chosen; at most `most` requests share a pass of about `pass_tokens`
+        tokens."""
+        self.passes, self.pool = passes, GroupedPages(passes.groups, passes.pages, span=pass_tokens)
         self.vocabulary = vocabulary or passes.config.vocab
         self.most, self.pass_tokens, self.drafter = most, pass_tokens, drafter
         self._waiting: deque[tuple[int, Request]] = deque()
         self._going: dict[int, _Going] = {}
         self._slots = list(range(most - 1, -1, -1))
         longest = -(-passes.config.context // PAGE)
-        self._tables = torch.zeros(most, longest, dtype=torch.int32)
+        self._tables = [torch.zeros(most, longest, dtype=torch.int32) for _ in passes.groups]
         self._next = 0
         self.reused_tokens = self.read_tokens = self.drafted_tokens = self.accepted_tokens = 0
 
@@ -101,7 +101,9 @@ class Engine:
 
         Raises ValueError for a prompt that is empty, has an unknown token, or does not fit with what it may write.
         """
-        _check(request, self.passes.config.vocab, self.passes.config.context, self.pool.count * PAGE)
+        _check(request, self.passes.config.vocab, self.passes.config.context)
+        if not self.pool.can_ever_hold(_length(request)):
+            raise ValueError(f"{_length(request):,} tokens are more than the whole cache; give it more memory.")
 
     def cancel(self, number: int) -> None:
         """Forget a request; its pages are free at once. One that is not there any more is no error."""
@@ -142,27 +144,24 @@ class Engine:
         held_back: list[tuple[int, Request]] = []
         while self._waiting and self._slots:
             number, request = self._waiting[0]
-            prefix = self.pool.prefix_of(request.tokens) if not request.of_prompt else None
-            if prefix is not None and prefix.pending:
+            reuse, length = not request.of_prompt, _length(request)
+            if reuse and self.pool.is_pending(request.tokens, length):
                 held_back.append(self._waiting.popleft())
                 continue
-            shared = list(prefix.pages) if prefix is not None else []
-            needed = -(-(len(request.tokens) + max(0, request.most - 1)) // PAGE) - len(shared)
-            self.pool.read(shared)
-            if needed > self.pool.available:
-                self.pool.release(shared)
+            lease = self.pool.lend(request.tokens, length, reuse=reuse)
+            if lease is None:
                 break
             self._waiting.popleft()
-            self._begin(number, request, shared, needed)
+            self._begin(number, request, lease)
         self._waiting.extendleft(reversed(held_back))
 
-    def _begin(self, number: int, request: Request, shared: list[int], needed: int) -> None:
-        pages = [*shared, *self.pool.take(needed)]
+    def _begin(self, number: int, request: Request, lease: Lease) -> None:
         slot = self._slots.pop()
-        self._tables[slot, : len(pages)] = torch.tensor(pages, dtype=torch.int32)
-        self.pool.announce(request.tokens, pages)
-        self.reused_tokens += len(shared) * PAGE
-        self._going[number] = _Going(number, request, list(request.tokens), pages, slot, len(shared) * PAGE)
+        for group, table in enumerate(self._tables):
+            row = lease.row(group, _length(request))
+            table[slot, : len(row)] = torch.tensor(row, dtype=torch.int32)
+        self.reused_tokens += lease.shared
+        self._going[number] = _Going(number, request, list(request.tokens), lease, slot, lease.shared)
 
     def _plan(self) -> list[_Span]:
         """The next token of every request that writes, with guesses at what follows; then pieces of prompts."""
@@ -203,7 +202,7 @@ class Engine:
             first += len(span.wanted)
             going = span.going
             going.held += len(span.ids) - len(going.drafted)
-            self.pool.finish(going.pages[: going.held // PAGE])
+            self.pool.finish(going.lease, going.held)
             told = self._tell_prompt(span, rows)
             ready = going.held == len(going.tokens)
             if ready and going.request.most:
@@ -249,13 +248,12 @@ class Engine:
     def _end(self, going: _Going) -> None:
         """A request is done: what it computed stays, for one that begins alike."""
         del self._going[going.number]
-        held = going.tokens[: going.held]
-        self.pool.announce(held, going.pages)
-        self.pool.finish(going.pages[: len(held) // PAGE])
+        self.pool.announce(going.lease, going.tokens[: going.held])
+        self.pool.finish(going.lease, going.held)
         self._leave(going)
 
     def _leave(self, going: _Going) -> None:
-        self.pool.release(going.pages)
+        self.pool.release(going.lease)
         self._slots.append(going.slot)
 
 
@@ -291,18 +289,20 @@ class _Writing:
             self.finished = "length"
 
 
-def _check(request: Request, vocab: int, context: int, room: int) -> None:
+def _length(request: Request) -> int:
+    """Tokens that a request may put into its pages: all but the last one it writes."""
+    return len(request.tokens) + max(0, request.most - 1)
+
+
+def _check(request: Request, vocab: int, context: int) -> None:
     if not request.tokens:
         raise ValueError("the prompt has no tokens; begin it with the tokenizer's end token.")
     if not 0 <= min(request.tokens) <= max(request.tokens) < vocab:
         raise ValueError(f"the prompt has a token id outside this model's vocabulary of {vocab:,}.")
     if request.most < 0:
         raise ValueError(f"most {request.most} is below 0; say how many tokens to write.")
-    length = len(request.tokens) + request.most
-    if length > context:
+    if len(request.tokens) + request.most > context:
         raise ValueError(
             f"the prompt has {len(request.tokens):,} tokens and up to {request.most:,} are to be written, more "
             f"than this model's context of {context:,}. Shorten the prompt, or ask for fewer."
         )
-    if length > room:
-        raise ValueError(f"{length:,} tokens are more than the whole cache of {room:,}; give it more memory.")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from ensue.generate.engine.drafts import Drafter, DraftModel, PromptLookup
 from ensue.generate.engine.engine import Engine
+from ensue.generate.engine.groups import groups_of, pages_in
 from ensue.generate.engine.pages import PAGE
 from ensue.generate.engine.passes import PackedPasses, Passes, PlainPasses
 from ensue.generate.lm import LM
@@ -42,46 +42,48 @@ def open_engine(lm: LM, settings: EngineSettings, *, draft: LM | None = None) ->
     config = lm.config
     if any(isinstance(pattern, TwoWay) for pattern in config.patterns):
         raise ValueError("a model with a two-way pattern sees what it should foretell; it cannot write.")
-    passes, pages = _passes(lm, settings)
-    if pages * PAGE < config.context:
-        needed = -(-config.context // PAGE) * (settings.cache_bytes // max(1, pages))
-        raise ValueError(
-            f"a cache of {settings.cache_bytes:,} bytes holds {pages * PAGE:,} tokens, less than this model's context "
-            f"of {config.context:,}; give it at least {needed:,} bytes."
-        )
-    return Engine(
+    passes = _passes(lm, settings)
+    engine = Engine(
         passes,
-        pages=pages,
         vocabulary=lm.tokenizer.vocab_size,
         most=settings.most,
         pass_tokens=settings.pass_tokens,
         drafter=_drafter(lm, settings, draft),
     )
+    if not engine.pool.can_ever_hold(config.context):
+        needed = context_bytes(config, settings)
+        raise ValueError(
+            f"a cache of {settings.cache_bytes:,} bytes holds less than this model's context of {config.context:,} "
+            f"tokens; give it at least {needed:,} bytes."
+        )
+    return engine
 
 
-def page_bytes(config: GPTConfig, value_bytes: int) -> int:
-    """Bytes of one page: keys and values of 16 tokens in all layers."""
-    return 2 * config.layers * PAGE * config.width * value_bytes
+def context_bytes(config: GPTConfig, settings: EngineSettings) -> int:
+    """Bytes of the keys and values of one request as long as the context."""
+    value = 4 if settings.precision == "fp32" else 2
+    return sum(
+        group.pages_for(config.context, settings.pass_tokens) * 2 * len(group.layers) * PAGE * config.width * value
+        for group in groups_of(config)
+    )
 
 
-def _passes(lm: LM, settings: EngineSettings) -> tuple[Passes, int]:
-    reason = why_not_packed(lm.config)
-    weight = lm.model.token_embedding.weight
+def _passes(lm: LM, settings: EngineSettings) -> Passes:
+    config, weight = lm.config, lm.model.token_embedding.weight
+    reason = why_not_packed(config)
     if reason is None and weight.device.type == "cpu":
-        pages = max(1, settings.cache_bytes // page_bytes(lm.config, 4 if settings.precision == "fp32" else 2))
-        return PackedPasses(PackedModel.of(lm.model, settings.precision), pages), pages
-    plain: dict[Precision, Literal["torch.float32", "torch.bfloat16"]] = {
-        "fp32": "torch.float32",
-        "bf16": "torch.bfloat16",
-    }
+        value = 4 if settings.precision == "fp32" else 2
+        pages = pages_in(config, settings.cache_bytes, value_bytes=value, span=settings.pass_tokens)
+        return PackedPasses(PackedModel.of(lm.model, settings.precision), pages)
+    plain = {"fp32": "torch.float32", "bf16": "torch.bfloat16"}
     if plain.get(settings.precision) != str(weight.dtype):
         said = reason or f"the model is on {weight.device}"
         raise ValueError(
             f"{settings.precision} is not to be had here: {said}. PyTorch runs the model in the precision it was "
             "loaded in: fp32, or bf16 with dtype='bf16'."
         )
-    pages = max(1, settings.cache_bytes // page_bytes(lm.config, weight.element_size()))
-    return PlainPasses(lm.model, pages), pages
+    value = weight.element_size()
+    return PlainPasses(lm.model, pages_in(config, settings.cache_bytes, value_bytes=value, span=settings.pass_tokens))
 
 
 def _drafter(lm: LM, settings: EngineSettings, draft: LM | None) -> Drafter | None:

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ensue.generate.engine.groups import Group, groups_of
 from ensue.generate.engine.pages import PAGE
 from ensue.generate.forward import reading
 from ensue.generate.packed import PackedModel
@@ -34,27 +35,31 @@ class Tokens:
 
 
 class Passes(Protocol):
-    """What the engine runs: it holds the pages, all of the memory that the cache will ever take."""
+    """What the engine runs. It holds the pages of each group of layers, all that the cache will ever take."""
 
     config: GPTConfig
+    groups: tuple[Group, ...]
+    pages: tuple[int, ...]
 
-    def run(self, tokens: Tokens, tables: Tensor, wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def run(self, tokens: Tokens, tables: Sequence[Tensor], wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Put tokens into their pages; (Q, W) states and (Q, V) logits, float, of those that are `wanted`.
 
-        `tables` (R, P) int32 are the pages of each row.
+        `tables`, (R, P) int32 for each group, are the pages of each row.
         """
 
 
 class PackedPasses:
     """The C++ pass. A token's numbers are the same bits in any company."""
 
-    def __init__(self, model: PackedModel, pages: int) -> None:
-        self.model, self.config = model, model.config
-        self.cache = model.new_cache(pages)
+    def __init__(self, model: PackedModel, pages: Sequence[int]) -> None:
+        """`pages` of each group of layers; see `groups_of`."""
+        self.model, self.config, self.pages = model, model.config, tuple(pages)
+        self.groups = groups_of(model.config)
+        self.caches = model.new_caches(self.pages)
 
-    def run(self, tokens: Tokens, tables: Tensor, wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def run(self, tokens: Tokens, tables: Sequence[Tensor], wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
         states, logits = self.model.run(
-            tokens.ids, tokens.places, tokens.rows, tables=tables, cache=self.cache, wanted=wanted
+            tokens.ids, tokens.places, tokens.rows, tables=tables, caches=self.caches, wanted=wanted
         )
         assert logits is not None
         return states, logits
@@ -63,39 +68,51 @@ class PackedPasses:
 class PlainPasses:
     """`GPT.forward` with keys and values in pages: rows with one new token together, others one by one."""
 
-    def __init__(self, model: GPT, pages: int) -> None:
-        self.model, self.config = model, model.config
-        weight = model.token_embedding.weight
-        shape = (2, self.config.layers, pages, self.config.heads, PAGE, self.config.head_width)
-        self.held = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
+    def __init__(self, model: GPT, pages: Sequence[int]) -> None:
+        """`pages` of each group of layers; see `groups_of`."""
+        self.model, self.config, self.pages = model, model.config, tuple(pages)
+        self.groups = groups_of(model.config)
+        weight, heads, width = model.token_embedding.weight, self.config.heads, self.config.head_width
+        self.held = [
+            torch.zeros(2, len(group.layers), count, heads, PAGE, width, dtype=weight.dtype, device=weight.device)
+            for group, count in zip(self.groups, self.pages, strict=True)
+        ]
 
-    def run(self, tokens: Tokens, tables: Tensor, wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def run(self, tokens: Tokens, tables: Sequence[Tensor], wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
         spans = [list(group) for _, group in groupby(range(len(tokens.ids)), key=lambda i: tokens.rows[i])]
         single = [span[0] for span in spans if len(span) == 1]
-        groups = [[[place] for place in single]] if single else []
-        groups += [[span] for span in spans if len(span) > 1]
-        states = torch.empty(len(tokens.ids), self.config.width, device=self.held.device)
+        passes = [[[place] for place in single]] if single else []
+        passes += [[span] for span in spans if len(span) > 1]
+        device, dtype = self.held[0].device, self.held[0].dtype
+        states = torch.empty(len(tokens.ids), self.config.width, device=device)
         with reading(self.model):
-            for group in groups:
-                ids = torch.tensor([[tokens.ids[i] for i in span] for span in group], device=self.held.device)
-                rows = [tokens.rows[span[0]] for span in group]
-                cache = _Paged(
-                    self.held, tables[rows].long().to(self.held.device), [tokens.places[s[0]] for s in group]
-                )
-                hidden = self.model.hidden(ids, cache=cache).float()
-                states[[i for span in group for i in span]] = hidden.flatten(0, 1)
+            for together in passes:
+                ids = torch.tensor([[tokens.ids[i] for i in span] for span in together], device=device)
+                rows = [tokens.rows[span[0]] for span in together]
+                of_rows = [table[rows].long().to(device) for table in tables]
+                lengths = [tokens.places[span[0]] for span in together]
+                hidden = self.model.hidden(ids, cache=_Paged(self, of_rows, lengths)).float()
+                states[[i for span in together for i in span]] = hidden.flatten(0, 1)
             chosen = states[list(wanted)]
-            return chosen, self.model.logits(chosen.to(self.held.dtype)).float()
+            return chosen, self.model.logits(chosen.to(dtype)).float()
 
 
 class _Paged(Cache):
-    """A pass's view of the pages as the cache that `GPT.forward` knows; slot p of a row holds position p."""
+    """A pass's view of the pages as the cache that `GPT.forward` knows; slot p of a row holds position p.
 
-    def __init__(self, held: Tensor, tables: Tensor, lengths: list[int]) -> None:
-        self._held, self._tables = held, tables
+    Pages that a banded layer has written over hold later positions, which its mask hides at the earlier ones.
+    """
+
+    def __init__(self, passes: PlainPasses, tables: Sequence[Tensor], lengths: list[int]) -> None:
+        self._held, self._tables = passes.held, tables
+        self._groups = {
+            layer: (number, place)
+            for number, group in enumerate(passes.groups)
+            for place, layer in enumerate(group.layers)
+        }
         self.lengths = lengths
-        self.capacity = tables.shape[1] * PAGE
-        self.device = held.device
+        self.capacity = tables[0].shape[1] * PAGE
+        self.device = passes.held[0].device
 
     def begin(self, new: int) -> Tensor:
         self._used = -(-(max(self.lengths) + new) // PAGE)
@@ -104,11 +121,13 @@ class _Paged(Cache):
         return self._positions
 
     def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        pages = self._tables.gather(1, self._positions // PAGE)  # (B, T)
-        for held, given in zip(self._held[:, layer], (key, value), strict=True):
+        group, place = self._groups[layer]
+        both, table = self._held[group][:, place], self._tables[group]
+        pages = table.gather(1, self._positions // PAGE)  # (B, T)
+        for held, given in zip(both, (key, value), strict=True):
             held[pages, :, self._positions % PAGE] = given.transpose(1, 2).to(held.dtype)
-        used = self._tables[:, : self._used]
-        keys, values = (held[used].transpose(1, 2).flatten(2, 3) for held in self._held[:, layer])  # (B, H, S, D)
+        used = table[:, : self._used]
+        keys, values = (held[used].transpose(1, 2).flatten(2, 3) for held in both)  # (B, H, S, D)
         longest = max(self.lengths) + self._positions.shape[1]
         return keys[:, :, :longest], values[:, :, :longest]
 

@@ -12,6 +12,7 @@ from ensue.core.native import INFERENCE, why_no_kernels
 from ensue.generate.decode import generate_tokens, stream_tokens
 from ensue.generate.engine.drafts import DraftModel, PromptLookup
 from ensue.generate.engine.engine import Engine
+from ensue.generate.engine.groups import groups_of
 from ensue.generate.engine.pages import PAGE
 from ensue.generate.engine.passes import PackedPasses, Passes, PlainPasses
 from ensue.generate.engine.requests import Request
@@ -22,6 +23,9 @@ from ensue.model.gpt import GPT
 from ensue.model.patterns import Banded, Dense
 
 PAGES = 24
+ROOM = (24, 16)
+"""Pages of the dense layers, and of the banded ones."""
+
 CONFIG = GPTConfig(vocab=37, context=80, layers=2, width=64, heads=2, patterns=(Dense(), Banded(19)))
 
 
@@ -38,11 +42,11 @@ def model() -> GPT:
 @pytest.fixture(scope="module", params=["plain", "packed"])
 def passes(request: pytest.FixtureRequest, model: GPT) -> Callable[[], Passes]:
     if request.param == "plain":
-        return lambda: PlainPasses(model, PAGES)
+        return lambda: PlainPasses(model, ROOM)
     if why_no_kernels(INFERENCE) is not None:
         pytest.skip(f"no packed kernels here: {why_no_kernels(INFERENCE)}")
     packed = PackedModel.of(model, "fp32")
-    return lambda: PackedPasses(packed, PAGES)
+    return lambda: PackedPasses(packed, ROOM)
 
 
 def alone(model: GPT, request: Request) -> list[int]:
@@ -74,7 +78,6 @@ def test_every_request_gets_what_it_would_get_alone(model, passes, data: st.Data
     wanted = data.draw(st.lists(requests, min_size=1, max_size=7))
     engine = Engine(
         passes(),
-        pages=PAGES,
         most=data.draw(st.integers(1, 5)),
         pass_tokens=data.draw(st.integers(1, 40)),
         drafter=data.draw(st.sampled_from([None, PromptLookup(longest=3, shortest=1, most=5)])),
@@ -97,13 +100,13 @@ def test_every_request_gets_what_it_would_get_alone(model, passes, data: st.Data
     for number, request in owners.items():
         assert written[number] == alone(model, request)
         assert ended[number] == ("stop" if written[number][-1] in request.stop else "length")
-    assert engine.pool.available == PAGES
+    assert engine.pool.available == sum(ROOM)
 
 
 def test_log_probabilities_are_those_of_a_forward_pass(model, passes) -> None:
     prompt = tuple(random.Random(0).choices(range(37), k=40))
     request = Request(prompt, most=12, of_prompt=True, likeliest=4)
-    engine = Engine(passes(), pages=PAGES, pass_tokens=16)
+    engine = Engine(passes(), pass_tokens=16)
     number, told = engine.submit(request), []
     while engine.going or engine.waiting:
         for event in engine.step():
@@ -124,7 +127,7 @@ def test_log_probabilities_are_those_of_a_forward_pass(model, passes) -> None:
 def test_a_shared_beginning_is_computed_once(model, passes) -> None:
     header = tuple(random.Random(1).choices(range(37), k=3 * PAGE))
     many = [Request((*header, number), most=4) for number in range(6)]
-    engine = Engine(passes(), pages=PAGES)
+    engine = Engine(passes())
     found = engine.run(many)
     assert [[told.token for told in each] for each in found] == [alone(model, request) for request in many]
     assert engine.read_tokens == len(header) + 6 + 6 * 3
@@ -134,6 +137,16 @@ def test_a_shared_beginning_is_computed_once(model, passes) -> None:
     assert engine.reused_tokens == 6 * len(header)
 
 
+def test_banded_layers_keep_what_their_window_shows(model) -> None:
+    """A request as long as the context takes five pages of the dense layer and three of the banded one."""
+    request = Request(tuple(random.Random(5).choices(range(37), k=50)), most=30)
+    engine = Engine(PlainPasses(model, (5, 3)), pass_tokens=10)
+    (found,) = engine.run([request])
+    assert [told.token for told in found] == alone(model, request)
+    with pytest.raises(ValueError, match="more than the whole cache"):
+        Engine(PlainPasses(model, (5, 2)), pass_tokens=10).submit(request)
+
+
 def test_guesses_that_are_right_save_passes(model, passes) -> None:
     """A text that has its own continuation in it: looked up, it takes fewer steps and says the same."""
     start = tuple(random.Random(3).choices(range(37), k=20))
@@ -141,7 +154,7 @@ def test_guesses_that_are_right_save_passes(model, passes) -> None:
     request = Request((*start, *written, *start), most=16)
     steps = {}
     for name, drafter in (("without", None), ("with", PromptLookup())):
-        engine = Engine(passes(), pages=PAGES, drafter=drafter)
+        engine = Engine(passes(), drafter=drafter)
         engine.submit(request)
         steps[name], tokens = 0, []
         while engine.going or engine.waiting:
@@ -158,26 +171,26 @@ def test_a_draft_model_changes_nothing_but_the_number_of_passes(model, passes) -
     request = Request(tuple(range(20)), most=25, sampling=Sampling(0.0))
     sampled = Request(tuple(range(9)), most=40, sampling=Sampling(0.7), seed=4)
     for small, right in ((model, True), (other, False)):
-        drafter = DraftModel(Engine(PlainPasses(small, PAGES), pages=PAGES), most=4)
-        engine = Engine(passes(), pages=PAGES, drafter=drafter)
+        drafter = DraftModel(Engine(PlainPasses(small, [PAGES] * len(groups_of(small.config)))), most=4)
+        engine = Engine(passes(), drafter=drafter)
         found = engine.run([request, sampled])
         assert [[told.token for told in each] for each in found] == [alone(model, request), alone(model, sampled)]
         assert not right or engine.accepted_tokens > 15
 
 
 def test_a_request_that_is_cancelled_gives_its_pages_back(passes) -> None:
-    engine = Engine(passes(), pages=PAGES, most=2)
+    engine = Engine(passes(), most=2)
     numbers = [engine.submit(Request(tuple(range(20)), most=40, seed=seed)) for seed in range(3)]
     engine.step()
     for number in numbers:
         engine.cancel(number)
         engine.cancel(number)
-    assert (engine.going, engine.waiting, engine.pool.available) == (0, 0, PAGES)
+    assert (engine.going, engine.waiting, engine.pool.available) == (0, 0, sum(ROOM))
     assert engine.step() == []
 
 
 def test_biases_and_penalties_change_what_is_written(model, passes) -> None:
-    engine = Engine(passes(), pages=PAGES)
+    engine = Engine(passes())
     prompt = (1, 2, 3)
     (plain,), (biased,), (penalised,) = (
         engine.run([request])
@@ -196,7 +209,7 @@ def test_a_constraint_allows_what_it_allows(passes) -> None:
     def even(new) -> torch.Tensor:
         return torch.arange(37) % 2 == len(new) % 2
 
-    engine = Engine(passes(), pages=PAGES)
+    engine = Engine(passes())
     (told,) = engine.run([Request((1, 2, 3), most=10, sampling=Sampling(1.0), constraint=even)])
     assert [each.token % 2 for each in told] == [0, 1] * 5
 
@@ -209,8 +222,8 @@ def test_a_constraint_allows_what_it_allows(passes) -> None:
         (Request((1,) * 70, most=11), "than this model's context"),
     ],
 )
-def test_what_cannot_be_served_is_refused_at_once(passes, request_: Request, said: str) -> None:
+def test_what_cannot_be_served_is_refused_at_once(model, passes, request_: Request, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        Engine(passes(), pages=PAGES).submit(request_)
+        Engine(passes()).submit(request_)
     with pytest.raises(ValueError, match="more than the whole cache"):
-        Engine(passes(), pages=2).submit(Request((1,) * 30, most=10))
+        Engine(PlainPasses(model, (2, 2))).submit(Request((1,) * 30, most=10))
