@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ensue.generate.engine.engine import Engine
-from ensue.generate.engine.opening import EngineSettings, open_engine, page_bytes
+from ensue.generate.engine.opening import EngineSettings, open_engine
 from ensue.generate.engine.pages import PAGE
 from ensue.generate.lm import LM
 from ensue.studio.run_list import find_runs
@@ -113,6 +113,9 @@ def _load(path: str) -> LM:
 
 
 def _engine(lm: LM) -> Engine:
-    pages = -(-lm.config.context // PAGE)
-    cache = CONTEXTS * pages * page_bytes(lm.config, lm.model.token_embedding.weight.element_size())
-    return open_engine(lm, EngineSettings(cache_bytes=cache))
+    config, settings = lm.config, EngineSettings()
+    value = lm.model.token_embedding.weight.element_size()
+    tokens = config.context + settings.pass_tokens + PAGE
+    return open_engine(
+        lm, replace(settings, cache_bytes=CONTEXTS * tokens * 2 * config.layers * config.width * max(4, value))
+    )

@@ -47,12 +47,15 @@ def mount_studio(app: FastAPI, settings: StudioSettings, *, path: str = "/") -> 
     from nicegui import ui
 
     from ensue.studio.models import Models
+    from ensue.studio.run_book import RunBook
+    from ensue.studio.runs_page import add_runs_page
     from ensue.studio.write_page import add_write_page
 
     # Where it looks for its server, NiceGUI touches every object there is, torch's deprecated ones too.
     warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
     models = Models(settings.models, settings.runs, settings.loaded)
     add_write_page(models)
+    add_runs_page(RunBook(settings.runs))
     pages.on_shutdown(models.close)
     ui.run_with(
         app,
@@ -122,6 +125,5 @@ def check_port(host: str, port: int) -> None:
 
 
 def _need_libraries() -> None:
-    for name in ("nicegui", "plotly"):
-        if importlib.util.find_spec(name) is None:
-            raise ValueError(f"the studio needs {name}; type: pip install 'ensue[studio]'")
+    if importlib.util.find_spec("nicegui") is None:
+        raise ValueError("the studio needs nicegui; type: pip install 'ensue[studio]'")
