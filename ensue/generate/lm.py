@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -16,18 +16,21 @@ from ensue.generate.score import loglikelihoods, rolling_loglikelihood
 from ensue.generate.settings import Sampling
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
+from ensue.tokens.conversation import ChatTemplate, checked_messages, ends_of
+from ensue.tokens.conversation_rows import fitted
 from ensue.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class LM:
     """What `ensue.load(path)` returns. `model(tokens)` gives logits; `path` is the folder both were read from; `tuned`
-    is there where the model was tuned on a task."""
+    is there where the model was tuned on a task, and `template` where it was tuned to answer."""
 
     model: GPT
     tokenizer: Tokenizer
     path: Path
     tuned: Tuned | None = None
+    template: ChatTemplate | None = None
 
     @property
     def config(self) -> GPTConfig:
@@ -136,6 +139,40 @@ class LM:
         )
         return self._pieces(steps, Continuation(self.tokenizer, stop))
 
+    def chat(
+        self,
+        conversation: str | Sequence[Mapping[str, Any]],
+        *,
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        no_repeat_ngram: int = 0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+    ) -> str:
+        """The answer to a text, or to messages such as {"role": "user", "content": "Hello"}, the oldest first.
+
+        They are rendered with the template saved with the tokenizer. The answer ends where the model ends it or begins
+        another's turn, or after `max_new_tokens`. Of a conversation that leaves no room for so many (or for half the
+        context, where that is less), the oldest turns are left out, then the beginning of the prompt. Raises ValueError
+        for a model that has no template, and for what is no conversation.
+        """
+        if self.template is None:
+            raise ValueError(
+                f"{self.path} has no conversation template: it was not tuned to answer. Type:\n"
+                f"  ensue finetune {self.path} DATA --task instruct --run runs/chat"
+            )
+        messages = checked_messages(conversation)
+        if messages[-1]["role"] == "assistant":
+            raise ValueError("the last message is the assistant's own; end the conversation with one to be answered.")
+        sampling = Sampling(temperature, top_k, top_p, repetition_penalty, no_repeat_ngram, seed)
+        room = self.config.context - min(max_new_tokens, self.config.context // 2)
+        _, ids, _ = fitted(self.template, self.tokenizer, messages, limit=room)
+        ends = ends_of(self.template, self.tokenizer)
+        return self._write([ids], sampling, max_new_tokens, (*stop, *ends.texts), ends.tokens)[0].strip()
+
     def loglikelihood(self, context: str, continuation: str) -> float:
         """ln p(continuation | context) in nats, summed over the continuation's tokens; see `loglikelihoods`."""
         return self.loglikelihoods([(context, continuation)])[0]
@@ -183,13 +220,19 @@ class LM:
         return ids[-room:] if truncate else ids
 
     def _write(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, max_new_tokens: int, stop: Sequence[str]
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        max_new_tokens: int,
+        stop: Sequence[str],
+        ends: frozenset[int] = frozenset(),
     ) -> list[str]:
+        ends = ends or frozenset({self.tokenizer.end})
         continuations = [Continuation(self.tokenizer, stop) for _ in prompts]
         pieces: list[list[str]] = [[] for _ in prompts]
 
         def read(row: int, token: int) -> bool:
-            if token != self.tokenizer.end:
+            if token not in ends:
                 pieces[row].append(continuations[row].feed(token))
             return continuations[row].stopped
 
@@ -198,7 +241,7 @@ class LM:
             prompts,
             sampling=sampling,
             max_new_tokens=max_new_tokens,
-            stop_tokens=frozenset({self.tokenizer.end}),
+            stop_tokens=ends,
             vocabulary=self.tokenizer.vocab_size,
             on_token=read,
         )

@@ -15,6 +15,7 @@ from ensue.generate.lm import LM
 from ensue.generate.resolve import resolve
 from ensue.model.weights import load_model
 from ensue.model.weights.original_gpt import is_original_gpt, load_original_gpt
+from ensue.tokens.conversation import read_template
 from ensue.tokens.tokenizer import Tokenizer, load_tokenizer
 
 RECORD = "ensue.json"
@@ -47,7 +48,7 @@ def load(path: str | Path, *, device: str = "auto", dtype: Literal["fp32", "bf16
     tuned = load_tuned(folder, model)
     if tuned is not None:
         tuned.model.to(chosen, DTYPES[dtype])
-    return LM(model, tokenizer, folder, tuned)
+    return LM(model, tokenizer, folder, tuned, read_template(folder, tokenizer))
 
 
 def _check_record(record: Path, tokenizer: Tokenizer) -> None:

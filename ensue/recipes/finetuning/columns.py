@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ensue.core.config import suggest
+from ensue.recipes.finetuning.config import FineTuningTask
 from ensue.recipes.finetuning.table import Row, Table
 from ensue.tokens.task_shapes import TaskName, joined
 
-ROLES: dict[TaskName, dict[str, tuple[str, ...]]] = {
+ROLES: dict[FineTuningTask, dict[str, tuple[str, ...]]] = {
     "classify": {"text": ("text", "sentence"), "label": ("label",)},
     "entail": {
         "premise": ("premise", "sentence1"),
@@ -30,6 +31,13 @@ ROLES: dict[TaskName, dict[str, tuple[str, ...]]] = {
         "choices": ("choices", "endings"),
         "label": ("label",),
     },
+    "instruct": {
+        "messages": ("messages", "conversation"),
+        "prompt": ("prompt", "instruction", "question"),
+        "input": ("input", "context"),
+        "answer": ("answer", "output", "response", "completion"),
+        "system": ("system",),
+    },
 }
 """What each task reads, and the columns in which it is looked for."""
 
@@ -40,7 +48,7 @@ NUMBERED = re.compile(r"(ending|choice|answer|option|sol)_?\d+", re.I)
 """Columns that hold a choice each, such as ending1 and ending2."""
 
 
-def columns_of(task: TaskName, table: Table, said: Sequence[str]) -> dict[str, str]:
+def columns_of(task: FineTuningTask, table: Table, said: Sequence[str]) -> dict[str, str]:
     """The column of each role; `choices` may be several with commas between them. `said` are ROLE=COLUMN, and an empty
     COLUMN leaves a role out.
 
@@ -53,6 +61,8 @@ def columns_of(task: TaskName, table: Table, said: Sequence[str]) -> dict[str, s
         there = [name for name in names if name in table.columns]
         if role not in given and there:
             found[role] = there[0]
+    if task == "instruct":
+        return _of_conversations(table, found, given)
     if task == "choice" and "choices" not in found:
         numbered = sorted((name for name in table.columns if NUMBERED.fullmatch(name)), key=_number)
         if len(numbered) > 1:
@@ -134,7 +144,7 @@ def right_choice(row: Row, column: str, choices: Sequence[str]) -> int:
     )
 
 
-def _given(task: TaskName, table: Table, said: Sequence[str]) -> dict[str, str]:
+def _given(task: FineTuningTask, table: Table, said: Sequence[str]) -> dict[str, str]:
     given = {}
     for pair in said:
         role, equals, name = pair.partition("=")
@@ -147,6 +157,20 @@ def _given(task: TaskName, table: Table, said: Sequence[str]) -> dict[str, str]:
                 raise ValueError(f"--columns {pair}: {table.file} has no column {part!r}; {table.shown()}")
         given[role] = name
     return given
+
+
+def _of_conversations(table: Table, found: dict[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Whole conversations where there are any, or a prompt with its answer."""
+    if "messages" in found and not ({"prompt", "answer"} & given.keys()):
+        return {"messages": found["messages"]}
+    missing = [role for role in ("prompt", "answer") if role not in found]
+    if missing:
+        raise ValueError(
+            f"{table.file} has no column for messages, nor for {' and '.join(missing)}; --task instruct reads either "
+            f"whole conversations or a prompt with its answer; {table.shown()}\n"
+            f"Say which it is: --columns {missing[0]}=NAME"
+        )
+    return {role: name for role, name in found.items() if role != "messages"}
 
 
 def _number(name: str) -> int:

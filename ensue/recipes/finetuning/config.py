@@ -6,19 +6,24 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ensue.core.device import Precision
-from ensue.tokens.task_shapes import TaskName
+from ensue.model.lora import LoRA
 from ensue.train.optimizer import OptimizerConfig
 
-FineTuningTask = TaskName
+FineTuningTask = Literal["classify", "entail", "similarity", "choice", "instruct"]
+"""The four tasks of GPT (2018), and answering: conversations of which the answers are scored."""
 
 MICRO_TOKENS = 4096
 """Tokens of a micro-batch, padding included; a step's examples are cut by it, and weights do not depend on it beyond
 rounding and which dropout is drawn."""
 
+PAPER_RATE = 6.25e-5
+ADAPTER_RATE = 2e-4
+"""What LoRA was tuned with on GPT-2 (Hu et al. 2021, appendix D)."""
+
 Metric = Literal["auto", "accuracy", "f1", "matthews", "pearson", "spearman", "loss"]
 
 
-def paper_optimizer(*, lr: float = 6.25e-5, weight_decay: float = 0.01, clip: float | None = 1.0) -> OptimizerConfig:
+def paper_optimizer(*, lr: float = PAPER_RATE, weight_decay: float = 0.01, clip: float | None = 1.0) -> OptimizerConfig:
     """Adam as GPT was fine-tuned with (2018, section 4.1, and its code); the decay is of matrices only."""
     return OptimizerConfig(lr=lr, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=weight_decay, clip=clip)
 
@@ -30,9 +35,10 @@ class FineTuneConfig:
     `model` is where the weights began, `data` and `valid` are tables of examples. `held_out` is the share of `data`
     that is held out for validation where there is no `valid`, or how many rows from 1 up, drawn by `split_seed`. The
     best model is measured on `test` at the end.
-    `auxiliary` is lambda. `warmup` is a share of all updates. `dropout` is that of embeddings, attention, residuals and
-    what the head reads. `evaluate_every` and `save_every` are in steps, 0 for once an epoch. `metric` decides which
-    checkpoint is the best.
+    `auxiliary` is lambda, of the paper's four tasks. `warmup` is a share of all updates. `dropout` is that of
+    embeddings, attention, residuals and what the head reads. `evaluate_every` and `save_every` are in steps, 0 for once
+    an epoch. `metric` decides which checkpoint is the best. `lora` trains an adapter instead of the model's own
+    weights.
     """
 
     task: FineTuningTask
@@ -54,6 +60,7 @@ class FineTuneConfig:
     device: str = "auto"
     seed: int = 0
     metric: Metric = "auto"
+    lora: LoRA | None = None
     evaluate_every: int = 0
     save_every: int = 0
     save_in_background: bool = True

@@ -10,6 +10,7 @@ import numpy as np
 from ensue.generate.load import load
 from ensue.recipes.display import Display
 from ensue.recipes.finetuning.config import FineTuneConfig
+from ensue.recipes.finetuning.instruct_dry_run import instruct_dry_run
 from ensue.recipes.finetuning.task_work import balance, labelled_for
 from ensue.tokens.examples import Example, ExampleStream
 from ensue.tokens.task_shapes import TaskShape
@@ -20,6 +21,9 @@ EXAMPLES = 3
 
 def dry_run(config: FineTuneConfig, *, display: Display) -> None:
     """Show it. Raises ValueError as a run would."""
+    if config.task == "instruct":
+        instruct_dry_run(config, display=display)
+        return
     lm = load(config.model, device="cpu")
     labelled = labelled_for(config, lm)
     shape, train, valid = labelled.shape, labelled.train, labelled.valid

@@ -54,6 +54,7 @@ def read_labelled(config: FineTuneConfig, tokenizer: Tokenizer, *, marks: Marks,
     label that stands only in the validation table.
     """
     task = config.task
+    assert task != "instruct"
     table = read_table(Path(config.data))
     columns = columns_of(task, table, config.columns)
     shape = TaskShape(task=task, marks=marks, context=context, columns=tuple(columns.items()))

@@ -18,6 +18,7 @@ from ensue.generate.load import load
 from ensue.recipes.display import Display
 from ensue.recipes.environment import environment
 from ensue.recipes.finetuning.config import FineTuneConfig
+from ensue.recipes.finetuning.instruct_work import instruct_work, measure_answers
 from ensue.recipes.finetuning.measuring import measure
 from ensue.recipes.finetuning.task_work import task_work
 from ensue.recipes.finetuning.tuning import TuneResult, Tuning, describe
@@ -29,7 +30,8 @@ from ensue.train.parallel import started_processes
 
 def work_for(config: FineTuneConfig, lm: LM, *, resumed: bool) -> Work:
     """What the config's task gives the driver, from a loaded model, or where `resumed` a checkpoint of this run."""
-    return task_work(config, lm, resumed=resumed)
+    work = instruct_work if config.task == "instruct" else task_work
+    return work(config, lm, resumed=resumed)
 
 
 def finetune(config: FineTuneConfig, run_path: Path, *, display: Display) -> TuneResult:
@@ -109,7 +111,7 @@ def report(result: TuneResult, run_path: Path, display: Display) -> None:
 
 def _example(lm: LM, path: Path) -> str:
     if lm.tuned is None:
-        return f'  ensue.load("{path}").generate("...")'
+        return f'  ensue.load("{path}").chat("...")'
     second = {"classify": "", "entail": ', "..."', "similarity": ', "..."', "choice": ', ["...", "..."]'}
     return f'  ensue.load("{path}").classify("..."{second[lm.tuned.shape.task]})'
 
@@ -125,7 +127,11 @@ def _tested(result: TuneResult, run: RunFolder, config: FineTuneConfig) -> TuneR
     """With what the best model makes of the test examples, also written to test.json."""
     if config.test is None:
         return result
-    found = measure(load(result.best, device=config.device), Path(config.test), known_in=config.data)
+    best, table = load(result.best, device=config.device), Path(config.test)
+    if config.task == "instruct":
+        found = measure_answers(best, table, config)
+    else:
+        found = measure(best, table, known_in=config.data)
     record = {"step": int(result.best.name), "file": config.test, **found}
     write_file_aside(run.path / "test.json", json.dumps(record, indent=1) + "\n")
     return replace(result, test_readings=found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from pathlib import Path
 
 from torch import Tensor
 
@@ -12,15 +12,17 @@ from ensue.core.device import autocast, choose_device, choose_precision
 from ensue.generate.classify import HEAD, TASK, Tuned, sees_ahead
 from ensue.generate.lm import LM
 from ensue.loss.fine_tuning import FineTuning, refuse_two_way
-from ensue.model.gpt import GPT
-from ensue.model.more_tokens import rebuilt, with_more_tokens
+from ensue.model.more_tokens import with_more_tokens
 from ensue.model.task_head import TaskModel
 from ensue.model.weights.huggingface import config_text, stored_tensors
+from ensue.recipes.finetuning.adapting import Weights, beginning_of, weights_of
 from ensue.recipes.finetuning.config import FineTuneConfig
+from ensue.recipes.finetuning.instruct_work import with_dropout
 from ensue.recipes.finetuning.labelled import Labelled, read_labelled
 from ensue.recipes.finetuning.measuring import metric_of, readings
 from ensue.recipes.finetuning.work import Work
 from ensue.recipes.parts import WEIGHTS, tokenizer_files
+from ensue.tokens.conversation import with_template
 from ensue.tokens.examples import ExampleStream
 from ensue.tokens.task_shapes import NEW_TOKENS, Marks, TaskShape
 
@@ -40,11 +42,14 @@ def task_work(config: FineTuneConfig, lm: LM, *, resumed: bool) -> Work:
     shape = labelled.shape
     if resumed and (lm.tuned is None or lm.tuned.shape != shape):
         raise ValueError(f"{lm.path / TASK} tells of another task than {config.data}; put the run's own data back.")
-    model = _resumed_model(config, lm) if resumed else _fresh_model(config, lm, shape)
+    base = beginning_of(config, lm) if resumed else lm
+    model = _resumed_model(config, lm) if base is lm and resumed else _fresh_model(config, base, shape)
     if config.auxiliary:
         refuse_two_way(model)
     device = choose_device(config.device)
     model.to(device)
+    checkpoint = lm.path if resumed else None
+    weights = weights_of(config, model, model.gpt, base=base, checkpoint=checkpoint, new_tokens=NEW_TOKENS)
     stream = ExampleStream(
         labelled.train.examples,
         batch=min(config.batch, len(labelled.train.examples)),
@@ -52,7 +57,7 @@ def task_work(config: FineTuneConfig, lm: LM, *, resumed: bool) -> Work:
         seed=config.seed,
         looks_ahead=sees_ahead(model.gpt),
     )
-    valid = labelled.valid
+    valid, tokenizer = labelled.valid, tokenizer_files(lm.tokenizer)
     precision = choose_precision(config.precision, device)
 
     def read() -> Mapping[str, float]:
@@ -62,7 +67,7 @@ def task_work(config: FineTuneConfig, lm: LM, *, resumed: bool) -> Work:
 
     def tensors() -> Mapping[str, Mapping[str, Tensor]]:
         head = {name: parameter.detach() for name, parameter in model.head.named_parameters()}
-        return {WEIGHTS: stored_tensors(model.gpt), HEAD: head}
+        return {WEIGHTS: stored_tensors(weights.whole()), HEAD: head, **weights.tensors()}
 
     return Work(
         model=model,
@@ -71,12 +76,13 @@ def task_work(config: FineTuneConfig, lm: LM, *, resumed: bool) -> Work:
         read=None if valid is None else read,
         metric=metric_of(config.metric, shape),
         files={
-            **tokenizer_files(lm.tokenizer),
+            **(tokenizer if lm.template is None else with_template(lm.template, tokenizer)),
+            **weights.files,
             "config.json": config_text(model.gpt, end_token=lm.tokenizer.end).encode(),
             TASK: (json.dumps(shape.to_json(), ensure_ascii=False, indent=1) + "\n").encode(),
         },
         tensors=tensors,
-        lm=lambda path: LM(model.gpt, lm.tokenizer, path, Tuned(model, shape)),
+        lm=lambda path: _whole(model, weights, lm, shape, path),
         identity={
             "train": labelled.train.digest,
             **({} if valid is None else {"valid": valid.digest}),
@@ -90,20 +96,23 @@ def _fresh_model(config: FineTuneConfig, lm: LM, shape: TaskShape) -> TaskModel:
     known = lm.config.vocab if lm.tuned is None else lm.config.vocab - NEW_TOKENS
     gpt = lm.model if known < lm.config.vocab else with_more_tokens(lm.model, NEW_TOKENS, seed=config.seed)
     return TaskModel.build(
-        _with_dropout(gpt, config.dropout), outputs=shape.outputs, dropout=config.dropout, seed=config.seed
+        with_dropout(gpt, config.dropout), outputs=shape.outputs, dropout=config.dropout, seed=config.seed
     )
 
 
 def _resumed_model(config: FineTuneConfig, lm: LM) -> TaskModel:
     assert lm.tuned is not None
-    model = TaskModel(_with_dropout(lm.model, config.dropout), outputs=lm.tuned.shape.outputs, dropout=config.dropout)
+    model = TaskModel(with_dropout(lm.model, config.dropout), outputs=lm.tuned.shape.outputs, dropout=config.dropout)
     model.head.load_state_dict(lm.tuned.model.head.state_dict())
     return model
 
 
-def _with_dropout(gpt: GPT, dropout: float) -> GPT:
-    config = replace(gpt.config, embedding_dropout=dropout, attention_dropout=dropout, residual_dropout=dropout)
-    return rebuilt(gpt, config)
+def _whole(model: TaskModel, weights: Weights, lm: LM, shape: TaskShape, path: Path) -> LM:
+    """The model as it stands, with its head."""
+    gpt = weights.whole()
+    head = TaskModel(gpt, outputs=shape.outputs, dropout=model.dropout)
+    head.head = model.head
+    return LM(gpt, lm.tokenizer, path, Tuned(head.train(model.training), shape), lm.template)
 
 
 def _told(labelled: Labelled, stream: ExampleStream) -> tuple[str, ...]:
