@@ -164,6 +164,17 @@ class Joined(BaseModel):
     prompt: str
 
 
+class TokenizerInfo(BaseModel):
+    """The tokenizer: its kind, size, and the end token, which also stands before texts."""
+
+    tokenizer_class: str
+    vocab_size: int
+    eos_token: str
+    bos_token: str
+    eos_token_id: int
+    fingerprint: str
+
+
 class Health(BaseModel):
     """Whether the server is well."""
 

@@ -12,11 +12,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 import ensue
+from ensue.serve.chat import chat_routes
 from ensue.serve.completions import completion_routes
 from ensue.serve.door import Door
+from ensue.serve.embeddings import embedding_routes
 from ensue.serve.errors import handle_errors
 from ensue.serve.guard import Guard
 from ensue.serve.plain_routes import plain_routes
+from ensue.serve.scores import score_routes
 from ensue.serve.service import Service
 
 SWITCH_SECONDS = 5e-4
@@ -36,7 +39,7 @@ def make_app(service: Service) -> FastAPI:
 
     app = FastAPI(title="Ensue", version=ensue.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     handle_errors(app)
-    for routes in (completion_routes, plain_routes):
+    for routes in (completion_routes, chat_routes, embedding_routes, score_routes, plain_routes):
         app.include_router(routes(service))
     return app
 

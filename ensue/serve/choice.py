@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ensue.generate.constraints import Matching
 from ensue.generate.continuation import Continuation
 from ensue.generate.engine.requests import Event, Request, Told
 from ensue.tokens.stream_decoder import StreamDecoder
@@ -70,9 +71,12 @@ class Choice:
         """The pieces that can be handed out after a step of the engine; `over` says whether more will come."""
         text: list[str] = []
         finished: Finish | None = event.finished
+        constraint = self.request.constraint
+        if isinstance(constraint, Matching) and constraint.error is not None:
+            return self.fail(ValueError(constraint.error))
         for told in event.new:
             self.written += 1
-            if told.token == self.tokenizer.end and told.token in self.request.stop:
+            if told.token in self.request.stop:
                 break
             self._place(told)
             text.append(self._text.feed(told.token))

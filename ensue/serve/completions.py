@@ -15,7 +15,6 @@ from ensue.generate.engine.requests import Request, Told
 from ensue.serve.answers import Completion
 from ensue.serve.asked import base_request, read_prompts, room_for, seeded, stops_of
 from ensue.serve.choice import Piece, Placed
-from ensue.serve.constraining import constrained
 from ensue.serve.errors import ApiError, as_event, described
 from ensue.serve.logprobs import legacy, place_prompt
 from ensue.serve.schemas import CompletionBody
@@ -32,14 +31,6 @@ class _Asked:
     prompts: Sequence[Sequence[int]]
     requests: Sequence[Request]
     each: int
-
-    @property
-    def likeliest(self) -> int | None:
-        return self.body.logprobs
-
-    def answered(self, choice: int) -> int:
-        """The index of a written text among the answers, where all are answered."""
-        return choice
 
     def prompt_of(self, choice: int) -> Sequence[int]:
         return self.prompts[choice // self.each]
@@ -79,7 +70,7 @@ async def _read(service: Service, body: CompletionBody) -> _Asked:
             "one request may ask for.",
             param="prompt",
         )
-    base = await constrained(service, base_request(service, body), body)
+    base = base_request(service, body)
     likeliest = body.logprobs or 0
     usual = body.max_tokens if "max_tokens" in body.model_fields_set else None
     requests = []
@@ -90,7 +81,8 @@ async def _read(service: Service, body: CompletionBody) -> _Asked:
         service.check(request, "prompt")
         told = body.echo and body.logprobs is not None
         requests += [replace(request, of_prompt=told and number == 0) for number in range(each)]
-    return _Asked(body, prompts, seeded(requests, body.seed), each)
+    requests = await service.constraining.constrained(seeded(requests, body.seed), body)
+    return _Asked(body, prompts, requests, each)
 
 
 class _Answers:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from ensue.serve.answers import Cut, Health, Joined, Model, Models
+from ensue.serve.answers import Cut, Health, Joined, Model, Models, TokenizerInfo
 from ensue.serve.asked import read_prompts
 from ensue.serve.errors import ApiError, described
 from ensue.serve.logprobs import token_text
 from ensue.serve.metrics import Snapshot
 from ensue.serve.schemas import DetokenizeBody, TokenizeBody
 from ensue.serve.service import Service
+from ensue.serve.template import part_specials, special_tokens
 
 
 def plain_routes(service: Service) -> APIRouter:
     router = APIRouter()
+    specials = special_tokens(service.lm)
 
     def model() -> Model:
         return Model(id=service.settings.name, created=service.created, max_model_len=service.lm.config.context)
@@ -33,9 +35,11 @@ def plain_routes(service: Service) -> APIRouter:
 
     @router.post("/tokenize", tags=["Tokens"], responses=described(400, 404, 413))
     async def tokenize(body: TokenizeBody) -> Cut:
-        """A text's tokens."""
+        """A text's tokens. What spells a special token is that token, unless `parse_special` is off, as in prompts."""
         service.check_model(body.model)
-        ids = await service.encode(body.prompt)
+        ids: list[int] = []
+        for piece in part_specials(body.prompt, specials if body.parse_special else {}):
+            ids += [specials[piece]] if body.parse_special and piece in specials else await service.encode(piece)
         texts = [token_text(service.lm.tokenizer, token) for token in ids]
         return Cut(tokens=ids, texts=texts, count=len(ids), max_model_len=service.lm.config.context)
 
@@ -47,6 +51,20 @@ def plain_routes(service: Service) -> APIRouter:
             return Joined(prompt="")
         [ids] = await read_prompts(service, body.tokens, param="tokens")
         return Joined(prompt=service.lm.tokenizer.decode(ids))
+
+    @router.get("/tokenizer_info", tags=["Tokens"])
+    async def tokenizer_info() -> TokenizerInfo:
+        """What the tokenizer is; lm-evaluation-harness then has this server cut its texts."""
+        tokenizer = service.lm.tokenizer
+        end = tokenizer.token_bytes(tokenizer.end).decode("utf-8", "replace")
+        return TokenizerInfo(
+            tokenizer_class=tokenizer.name,
+            vocab_size=tokenizer.vocab_size,
+            eos_token=end,
+            bos_token=end,
+            eos_token_id=tokenizer.end,
+            fingerprint=tokenizer.fingerprint,
+        )
 
     @router.get("/healthz", tags=["State"])
     async def healthz() -> Health:

@@ -16,6 +16,7 @@ from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.opening import EngineSettings, open_engine
 from ensue.generate.lm import LM
 from ensue.serve.app import guarded, make_app
+from ensue.serve.constraining import Constraining
 from ensue.serve.metrics import Metrics
 from ensue.serve.service import Service
 from ensue.serve.settings import ServeSettings
@@ -25,7 +26,7 @@ from ensue.serve.worker import Worker
 def make_service(lm: LM, settings: ServeSettings, engine: Engine) -> Service:
     """A service whose worker has not been started."""
     metrics = Metrics()
-    return Service(lm, settings, engine, Worker(engine, metrics), metrics, int(time.time()))
+    return Service(lm, settings, engine, Worker(engine, metrics), metrics, Constraining(lm.tokenizer), int(time.time()))
 
 
 def open_service(lm: LM, settings: ServeSettings, engine: EngineSettings, *, draft: LM | None = None) -> Service:

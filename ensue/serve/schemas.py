@@ -160,6 +160,8 @@ class TokenizeBody(_Fields):
 
     model: Text | None = None
     prompt: Text
+    parse_special: bool = Field(True, description="Read text that spells a special token as that token")
+    add_special_tokens: bool | None = Field(None, description="Taken and not used: none are ever added")
 
 
 class DetokenizeBody(_Fields):

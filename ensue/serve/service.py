@@ -12,6 +12,7 @@ from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.requests import Request
 from ensue.generate.lm import LM
 from ensue.serve.choice import Choice, Piece
+from ensue.serve.constraining import Constraining
 from ensue.serve.errors import ApiError
 from ensue.serve.metrics import Metrics
 from ensue.serve.settings import ServeSettings
@@ -32,6 +33,7 @@ class Service:
     engine: Engine
     worker: Worker
     metrics: Metrics
+    constraining: Constraining
     created: int
 
     def check_model(self, name: str | None) -> None:
@@ -112,6 +114,8 @@ class Writing:
         left = len(self.choices)
         while left:
             piece = await self.inbox.get()
+            if isinstance(piece.error, ValueError):
+                raise ApiError(str(piece.error))
             if piece.error is not None:
                 raise ApiError("the model failed while it wrote; the server's log says how.", status=500)
             left -= piece.finished is not None

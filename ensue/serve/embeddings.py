@@ -1,0 +1,99 @@
+"""/v1/embeddings: a vector of each text, from the model's final states."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Generator, Sequence
+
+import torch
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+from torch import Tensor
+
+from ensue.generate.forward import pad, reading
+from ensue.model.gpt import GPT
+from ensue.serve.answers import Embeddings
+from ensue.serve.asked import read_prompts
+from ensue.serve.errors import ApiError, described
+from ensue.serve.schemas import EmbeddingBody
+from ensue.serve.service import Service
+
+PASS_TOKENS = 1024
+"""Tokens of a pass, between which the engine goes on; a longer text has a pass of its own."""
+
+# Legend: B texts of a pass, T tokens of the longest, W width.
+
+
+def embedding_routes(service: Service) -> APIRouter:
+    router = APIRouter(tags=["OpenAI"])
+
+    @router.post("/v1/embeddings", response_model=Embeddings, responses=described(400, 404, 413, 429, 503, 504))
+    async def embeddings(body: EmbeddingBody) -> Response:
+        """The mean of a text's final states, after the last norm, or the state of its last token; of length 1."""
+        service.check_model(body.model)
+        width, context = service.lm.config.width, service.lm.config.context
+        if body.dimensions not in (None, width):
+            raise ApiError(
+                f"this model's vectors have {width} dimensions, not {body.dimensions}; leave it out.",
+                param="dimensions",
+            )
+        texts = await read_prompts(service, body.input, param="input")
+        longest = max(map(len, texts))
+        if longest > context:
+            raise ApiError(
+                f"a text has {longest:,} tokens, more than this model's context of {context:,}; shorten it.",
+                param="input",
+                code="context_length_exceeded",
+            )
+        _check_count(service, len(texts))
+        vectors: Tensor = await service.work(embed(service.lm.model, texts, last=body.pooling == "last"))
+        if body.normalize:
+            vectors = torch.nn.functional.normalize(vectors, dim=-1)
+        data = [
+            {"object": "embedding", "index": index, "embedding": _written(vector, body.encoding_format)}
+            for index, vector in enumerate(vectors)
+        ]
+        read = sum(map(len, texts))
+        usage = {"prompt_tokens": read, "completion_tokens": 0, "total_tokens": read}
+        return JSONResponse({"object": "list", "data": data, "model": service.settings.name, "usage": usage})
+
+    return router
+
+
+def embed(model: GPT, texts: Sequence[Sequence[int]], *, last: bool) -> Generator[None, None, Tensor]:
+    """(N, W) float32 vectors of N texts, each the mean of its states or its last; one pass at a time.
+
+    Texts of like length share a pass, to its right padded with tokens that no other sees.
+    """
+    device = model.token_embedding.weight.device
+    vectors = torch.empty(len(texts), model.config.width)
+    order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+    while order:
+        together = max(1, PASS_TOKENS // len(texts[order[0]]))
+        while together > 1 and together * len(texts[order[:together][-1]]) > PASS_TOKENS:
+            together -= 1
+        ours, order = order[:together], order[together:]
+        lengths = torch.tensor([len(texts[number]) for number in ours], device=device)
+        with reading(model):
+            states = model.hidden(pad([texts[number] for number in ours], device)).float()  # (B, T, W)
+        inside = torch.arange(states.shape[1], device=device)[None] < lengths[:, None]  # (B, T)
+        if last:
+            found = states[torch.arange(len(ours), device=device), lengths - 1]
+        else:
+            found = (states * inside[..., None]).sum(1) / lengths[:, None]
+        vectors[ours] = found.cpu()
+        yield
+    return vectors
+
+
+def _check_count(service: Service, count: int) -> None:
+    most = 16 * service.settings.limits.choices
+    if count > most:
+        raise ApiError(f"{count:,} texts are more than the {most:,} that one request may ask for.", param="input")
+
+
+def _written(vector: Tensor, form: str) -> list[float] | str:
+    if form == "base64":
+        return base64.b64encode(vector.numpy().astype("<f4").tobytes()).decode()
+    values: list[float] = vector.tolist()
+    return values
