@@ -24,6 +24,7 @@ TABLE_SIZE = 0x20000
 PAIRED_END = 0x40000
 KIND_SHIFT = 24
 _ASCII_WORDS = re.compile("[a-z0-9]+")
+_OTHER_WORDS = re.compile(r"[!-~]*[^\x00-\x7f][^\s]*")
 
 
 def tokens(text: str) -> list[str]:
@@ -49,13 +50,14 @@ def tokens(text: str) -> list[str]:
 
 
 def tokens_by_piece(text: str) -> list[str]:
-    """The same tokens, what stands between blanks piece by piece, so that plain ASCII takes little time."""
-    if text.isascii():
-        return _ASCII_WORDS.findall(text.lower())
+    """The same tokens, what is plain ASCII at once and other words one by one, since most are plain in many texts."""
     found: list[str] = []
-    for piece in text.split():
-        found += _ASCII_WORDS.findall(piece.lower()) if piece.isascii() else tokens(piece)
-    return found
+    done = 0
+    for other in _OTHER_WORDS.finditer(text):
+        found += _ASCII_WORDS.findall(text[done : other.start()].lower())
+        found += tokens(other[0])
+        done = other.end()
+    return found + _ASCII_WORDS.findall(text[done:].lower())
 
 
 @functools.lru_cache(maxsize=1 << 14)
