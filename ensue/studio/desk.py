@@ -13,11 +13,13 @@ KEY = "ensue-desk"
 
 @dataclass
 class Desk:
-    """The texts and settings of a tab: `paths` are the models chosen for the two `sheets`."""
+    """The texts and settings of a tab: `paths` are the models chosen for the two `sheets`, and `looked_at` tells which
+    of the two is looked inside of."""
 
     prompt: str = ""
     settings: WriteSettings = field(default_factory=WriteSettings)
     beside: bool = False
+    looked_at: int = 0
     paths: list[str] = field(default_factory=lambda: ["", ""])
     sheets: tuple[Sheet, Sheet] = field(default_factory=lambda: (Sheet(), Sheet()))
 

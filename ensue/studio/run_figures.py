@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any, Literal
 
 from ensue.studio.run_curves import WatchedRun
@@ -39,11 +40,11 @@ def loss_figure(runs: Sequence[WatchedRun], axis: Axis, words: Callable[[str], s
         kept = thin(run.curves.loss, MOST_POINTS)
         faint = {"color": colour, "width": 1}
         traces.append(
-            _trace(run, places, run.curves.loss, kept, line=faint, opacity=0.3, showlegend=False, name=run.name)
+            _trace(run, places, run.curves.loss, kept, line=faint, opacity=0.3, showlegend=False, name=plain(run.name))
         )
         means = running_mean(run.curves.loss, MEMORY)
         spread = range(0, len(means), max(1, len(means) // MOST_POINTS))
-        traces.append(_trace(run, places, means, spread, line={"color": colour, "width": 2.2}, name=run.name))
+        traces.append(_trace(run, places, means, spread, line={"color": colour, "width": 2.2}, name=plain(run.name)))
         if run.curves.held_out:
             traces.append(_held_out(run, axis, colour, words))
     return _figure(traces, x=words(f"runs.axis_{axis}"), y=words("runs.nats"), height=380)
@@ -55,8 +56,15 @@ def rate_figure(runs: Sequence[WatchedRun], axis: Axis, words: Callable[[str], s
     for number, run in enumerate(runs):
         line = {"color": COLOURS[number % len(COLOURS)], "width": 2}
         kept = thin(run.curves.lr, MOST_POINTS)
-        traces.append(_trace(run, _places(run, axis), run.curves.lr, kept, line=line, name=run.name, showlegend=False))
+        traces.append(
+            _trace(run, _places(run, axis), run.curves.lr, kept, line=line, name=plain(run.name), showlegend=False)
+        )
     return _figure(traces, x=words(f"runs.axis_{axis}"), y=words("runs.lr"), height=200)
+
+
+def plain(text: str) -> str:
+    """A text that plotly.js draws as it is: it would else read tags in it."""
+    return escape(text, quote=False)
 
 
 def thin(values: Sequence[float], most: int) -> list[int]:
@@ -98,7 +106,7 @@ def _held_out(run: WatchedRun, axis: Axis, colour: str, words: Callable[[str], s
         "x": [place for place, _, _ in pairs],
         "y": [_json(loss) for _, loss, _ in pairs],
         "customdata": [[run.name, step] for _, _, step in pairs],
-        "name": f"{run.name}, {words('runs.held_out')}",
+        "name": f"{plain(run.name)}, {words('runs.held_out')}",
         "line": {"color": colour, "width": 1.4, "dash": "dot"},
         "marker": {"size": 7, "color": colour, "line": {"width": 1, "color": "rgba(255,255,255,0.7)"}},
         "hovertemplate": "%{customdata[1]}: %{y:.4f}<extra>%{fullData.name}</extra>",

@@ -46,6 +46,7 @@ def mount_studio(app: FastAPI, settings: StudioSettings, *, path: str = "/") -> 
     from nicegui import app as pages
     from nicegui import ui
 
+    from ensue.studio.inside_page import add_inside_page
     from ensue.studio.models import Models
     from ensue.studio.run_book import RunBook
     from ensue.studio.runs_page import add_runs_page
@@ -55,6 +56,7 @@ def mount_studio(app: FastAPI, settings: StudioSettings, *, path: str = "/") -> 
     warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
     models = Models(settings.models, settings.runs, settings.loaded)
     add_write_page(models)
+    add_inside_page(models)
     add_runs_page(RunBook(settings.runs))
     pages.on_shutdown(models.close)
     ui.run_with(

@@ -161,7 +161,10 @@ class _Column:
             ).props("outlined dense options-dense")
             self.message = ui.element("div").style("display: contents")
             self.paper = ui.element("div").classes("sheet-text").props("aria-live=off")
-            self.stats = ui.label().classes("faint small numbers")
+            with ui.element("div").classes("row"):
+                self.stats = ui.label().classes("faint small numbers grow")
+                self.look = ui.button(say("write.look"), on_click=self._look_inside)
+                self.look.props("flat dense no-caps size=sm")
             self.branches = ui.element("div").classes("branches")
         self.text = TokenText(self.paper, words, on_pick=self._pick, on_onward=self._onward)
 
@@ -196,6 +199,7 @@ class _Column:
         bits = sheet.bits
         told = (f"{len(shown):,}", "–" if bits is None else f"{bits:.2f}", f"{sheet.speed:,.0f}")
         self.stats.set_text(say("write.stats", *told) if shown else "")
+        self.look.set_visibility(bool(shown))
         if not sheet.writing:
             self._draw_branches()
 
@@ -244,6 +248,10 @@ class _Column:
         if await self.open() and place < len(self.sheet.branches.tokens):
             self.sheet.go_on(self.page.controls.settings, place=place)
         self.page.refresh()
+
+    def _look_inside(self) -> None:
+        self.page.desk.looked_at = self.number
+        ui.navigate.to("/inside")
 
     def _show(self, node: Any) -> None:
         self.sheet.show(node)
