@@ -8,7 +8,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 
 from ensue.generate.engine.engine import Engine
-from ensue.generate.engine.pages import PAGE
 from ensue.serve.choice import Choice
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -80,7 +79,6 @@ class Metrics:
                 ("cache_pages", "Pages of the key-value cache"),
                 ("cache_pages_read", "Pages that a text is reading"),
                 ("cache_pages_kept", "Pages that are kept for texts that begin alike"),
-                ("cache_tokens", "Tokens that the cache has room for"),
                 ("cache_use_ratio", "Pages that a text is reading, of all"),
             )
         }
@@ -121,7 +119,6 @@ class Metrics:
             "cache_pages": snapshot.pages,
             "cache_pages_read": snapshot.pages_read,
             "cache_pages_kept": snapshot.pages_kept,
-            "cache_tokens": snapshot.pages * PAGE,
             "cache_use_ratio": snapshot.pages_read / snapshot.pages,
         }
         for name, value in values.items():
