@@ -112,6 +112,7 @@ def _summary(items: Sequence[Item], turns: Sequence[Mapping[str, Any]]) -> dict[
     return {
         "seconds": round(sum(seconds), 2),
         "seconds_of_slices": [round(each, 2) for each in seconds],
+        "cpu_seconds": round(sum(turn["cpu_seconds"] for turn in turns), 2),
         "peak_mb": max(turn["peak_mb"] for turn in turns),
         **_accuracies(items, _answers(turns)),
     }
@@ -146,13 +147,13 @@ def _comparison(turns: Mapping[str, Sequence[Mapping[str, Any]]], harness: str) 
 
 def show(name: str, result: Mapping[str, Any]) -> None:
     print(f"\n{name}: {result['items']} items, {result['requests']} requests, {result['shots']} examples")
-    rows: list[tuple[Any, ...]] = [("", "seconds", "over ensue", "accuracy", "per character", "peak MB")]
-    ours = result["contenders"][ENSUE]["seconds"]
+    heading = ("", "seconds", "over ensue", "CPU seconds", "over ensue", "accuracy", "per character", "peak MB")
+    rows: list[tuple[Any, ...]] = [heading]
+    ours = result["contenders"][ENSUE]
     for contender, numbers in result["contenders"].items():
         accuracies = (f"{numbers[each]:.4f}" for each in ("accuracy", "accuracy_per_character"))
-        rows.append(
-            (contender, numbers["seconds"], f"{numbers['seconds'] / ours:.2f}", *accuracies, numbers["peak_mb"])
-        )
+        times = [(numbers[each], f"{numbers[each] / ours[each]:.2f}") for each in ("seconds", "cpu_seconds")]
+        rows.append((contender, *times[0], *times[1], *accuracies, numbers["peak_mb"]))
     print_table(rows)
     for other in ("alone", "harness"):
         print(f"largest difference from {other}: {result[other]['largest_difference_in_nats']:.2g} nats")
@@ -169,7 +170,13 @@ def main() -> None:
                 results[name] = measure_case(name, options, folder)
                 show(name, results[name])
     packages = ("torch", "transformers", "lm-eval")
-    told = {"parameters": parameters, "threads": options.threads, "machine": machine(*packages), "cases": results}
+    told = {
+        "parameters": parameters,
+        "threads": options.threads,
+        "machine": machine(*packages),
+        "load_average_at_the_end": round(os.getloadavg()[1], 1),
+        "cases": results,
+    }
     if options.save:
         print(f"\nwritten to {write_results('evaluate', told)}")
 

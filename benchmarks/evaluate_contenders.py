@@ -23,11 +23,11 @@ def serve(connection: Connection, contender: str, folder: str, threads: int) -> 
     answer = _ensue(folder, contender) if contender.startswith("ensue") else _harness(folder, contender)
     connection.send({"ready": contender})
     while (pairs := connection.recv()) is not None:
-        begun = time.perf_counter()
+        begun, used = time.perf_counter(), time.process_time()
         answers = answer(pairs)
-        seconds = time.perf_counter() - begun
+        seconds, cpu = time.perf_counter() - begun, time.process_time() - used
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        connection.send({"seconds": seconds, "answers": answers, "peak_mb": peak})
+        connection.send({"seconds": seconds, "cpu_seconds": cpu, "answers": answers, "peak_mb": peak})
 
 
 def _ensue(folder: str, contender: str) -> Callable[[Pairs], Answers]:
