@@ -36,7 +36,7 @@ class Finetune:
     test: Path | None = None
     """Examples that the best model is measured on at the end; the result is in test.json."""
     held_out: float = 0.1
-    """That share, or how many rows from 1 up."""
+    """Share of DATA to validate on where --valid is not given, or how many rows, from 1 up."""
     split_seed: int = 0
     """Decides which rows are held out."""
     columns: tuple[str, ...] = ()

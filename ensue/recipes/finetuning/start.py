@@ -86,11 +86,12 @@ def explain(tuning: Tuning, display: Display) -> None:
     """Say what will be done."""
     config, engine = tuning.config, tuning.engine
     trained = sum(parameter.numel() for parameter in engine.model.parameters() if parameter.requires_grad)
+    examples = len(engine.stream.documents(0))
     display.heading("the run")
     for line in tuning.work.told:
         display.say(line)
     display.say(
-        f"{trained:,} parameters, {engine.schedule.steps:,} steps of {config.batch} examples ({config.epochs} epochs), "
+        f"{trained:,} parameters, {engine.schedule.steps:,} steps of {examples} examples ({config.epochs} epochs), "
         f"lr {config.optimizer.lr:g}, {config.precision}, seed {config.seed}"
     )
 

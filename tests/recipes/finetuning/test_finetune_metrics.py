@@ -11,6 +11,7 @@ sklearn = pytest.importorskip("sklearn.metrics")
 stats = pytest.importorskip("scipy.stats")
 
 
+@pytest.mark.filterwarnings("ignore:A single label was found")
 @settings(max_examples=60, deadline=None)
 @given(st.integers(2, 5), st.integers(1, 40), st.integers(0, 999))
 def test_of_classes(classes: int, count: int, seed: int) -> None:
