@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from safetensors.torch import load_file
 
 import ensue as package
 from ensue.generate.load import load
+from ensue.model.more_tokens import rebuilt
+from ensue.model.patterns import TwoWay
+from ensue.model.weights import save_model
 
 Call = Callable[..., tuple[int, str]]
 OPTIONS = "--lr 0.01 --epochs 4 --batch 8 --precision fp32 --dropout 0 --auxiliary 0.1 --warmup 0.1"
@@ -179,6 +183,26 @@ def test_the_best_model_is_tested(
     answers = lm.classify([row["context"] for row in rows], [[row["ending1"], row["ending2"]] for row in rows])
     right = [answer.label == row["label"] for answer, row in zip(answers, rows, strict=True)]
     assert record["accuracy"] == pytest.approx(np.mean(right))
+
+
+def test_a_model_that_looks_ahead_is_tuned_without_the_texts_loss(
+    model: Path, tables: dict[str, Path], tmp_path: Path, ensue: Call
+) -> None:
+    base, run = load(model), tmp_path / "run"
+    ahead = rebuilt(base.model, replace(base.config, patterns=(TwoWay(),)))
+    save_model(ahead, tmp_path / "ahead", end_token=base.tokenizer.end)
+    base.tokenizer.save(tmp_path / "ahead")
+    options = [tmp_path / "ahead", tables["entail"], "--task", "entail", "--run", run, *QUICK, "--epochs", "2"]
+    code, said = ensue("finetune", *options)
+    assert code == 2
+    assert "type --auxiliary 0" in said
+    code, said = ensue("finetune", *options, "--auxiliary", "0", "--dropout", "0.1")
+    assert code == 0, said
+    lm = load(run)
+    long, short = ("rivers carry stones to the sea under light", "grey light"), ("the sea", "kind")
+    alone = lm.classify(*short).probabilities
+    beside = lm.classify([long[0], short[0]], [long[1], short[1]])[1].probabilities
+    assert beside == pytest.approx(alone, abs=1e-5)  # it does not see the padding
 
 
 def test_nothing_held_out(model: Path, tables: dict[str, Path], tmp_path: Path, ensue: Call) -> None:
