@@ -28,8 +28,8 @@ def main_text(
     fetched   when it was read (ISO 8601): the page cannot have been published later
     comments  keep what readers have written below the text, which trafilatura alone can
     tables    keep tables
-    enough    characters that the compiled reader has to find, nearly all of them in one part of the page; and where
-              trafilatura's quick pass finds LIBRARY_ENOUGH, its fallbacks are spared. 0: trafilatura in full
+    enough    characters that the compiled reader has to find, see `FirstPass.suffices`; and where trafilatura's quick
+              pass finds LIBRARY_ENOUGH, its fallbacks are spared. 0: trafilatura in full
     """
     from ensue.text.web.first_pass import first_pass
     from ensue.text.web.page_facts import page_facts

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ensue.text.web.page_attributes import compiled
 from ensue.text.web.page_tags import (
     ARTICLE,
     BESIDE,
@@ -33,7 +34,7 @@ from ensue.text.web.page_tags import (
     WHOLE,
     element_tables,
 )
-from ensue.text.web.page_tree import MAIN, TR, Tree, compiled
+from ensue.text.web.page_tree import MAIN, TR, Tree
 
 LEAST_GOOD = 60
 """Bytes of a block that can be prose, which is not of links either and holds punctuation."""
@@ -51,8 +52,9 @@ SHORT_CELL = 80
 _INHERITED = HEADING | ITEM | CELL | VERBATIM
 
 
-def main_blocks(tree: Tree, *, tables: bool = True) -> tuple[bytes, float]:
-    """The main text, a line for each block, as bytes of the page; and how much of the page's good text is in it.
+def main_blocks(tree: Tree, *, tables: bool = True) -> tuple[bytes, float, int]:
+    """The main text, a line for each block, as bytes of the page; how much of the page's good text is in the part it
+    was taken from; and how many bytes of text the page has.
 
     What is not markup is as the page has it: entities stay. Without `tables` their cells are left out.
     """
@@ -63,8 +65,8 @@ def main_blocks(tree: Tree, *, tables: bool = True) -> tuple[bytes, float]:
     of_elements = (tree.tag, tree.parent, tree.end, tree.names, tree.first_run, tree.end_run)
     of_runs = (tree.run_of, tree.run_at, tree.run_begin, tree.run_end)
     said = np.empty(len(data) + 4 * len(tree.run_of) + 4, np.uint8)
-    length, share = _choose(data, kinds, of_elements, of_runs, said)
-    return said[:length].tobytes(), share
+    length, share, text = _choose(data, kinds, of_elements, of_runs, said)
+    return said[:length].tobytes(), share, text
 
 
 @compiled
@@ -290,8 +292,9 @@ def _write_block(
 
 
 @compiled
-def _choose(data: np.ndarray, kinds: np.ndarray, of_elements: Any, of_runs: Any, said: np.ndarray) -> tuple[int, float]:
-    """Write the main text to `said`; returns its length, and the share of the page's good text that its frame holds."""
+def _choose(data: np.ndarray, kinds: np.ndarray, of_elements: Any, of_runs: Any, said: Any) -> tuple[int, float, int]:
+    """Write the main text to `said`; returns its length, the share of the page's good text that its frame holds, and
+    how much text there is."""
     tag = of_elements[0]
     placed = _place_elements(kinds, of_elements)
     skipped, _, _, inside, row = placed
@@ -328,4 +331,4 @@ def _choose(data: np.ndarray, kinds: np.ndarray, of_elements: Any, of_runs: Any,
         at = _write_block(data, blocks[index, 0], blocks[index, 1], of_runs, skipped, verbatim, said, at)
         before = index
     first, last = of_elements[4][frame], of_elements[5][frame]
-    return at, (sums[last] - sums[first]) / max(sums[-1], 1.0)
+    return at, (sums[last] - sums[first]) / max(sums[-1], 1.0), blocks[:, 3].sum()

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ensue.text.encodings import decode_page
-from ensue.text.web.first_pass import first_pass
+from ensue.text.web.first_pass import FirstPass, first_pass
 from ensue.text.web.page_facts import page_facts
 from ensue.text.web.page_tags import BESIDE, BODY, COMMENTS, HIDDEN, elements
 from ensue.text.web.page_tree import Tree, read_tree
@@ -37,7 +37,7 @@ SOUP = st.lists(st.sampled_from([*TAGS.split(), *OTHERS]), max_size=60).map("".j
 TWIN = """
 import json, sys, warnings
 warnings.simplefilter("ignore")  # hashes are to wrap around
-from ensue.text.web.first_pass import first_pass
+from ensue.text.web.first_pass import FirstPass, first_pass
 from ensue.text.web.page_tree import read_tree
 for page in json.load(sys.stdin):
     tree = read_tree(page)
@@ -178,6 +178,16 @@ def test_an_article() -> None:
     assert first_pass(read_tree(ARTICLE)).share == 1
     two = f"<div class=a><p>{PARAGRAPH * 9}</p></div>"
     assert first_pass(read_tree(f"<body><article>{two}</article><article>{two}</article></body>")).share < 0.6
+
+
+def test_when_it_is_relied_on() -> None:
+    assert FirstPass("x" * 500, 0.9, 0.5).suffices(500)
+    assert not FirstPass("x" * 499, 0.9, 0.5).suffices(500)
+    assert not FirstPass("x" * 999, 0.9, 0.05).suffices(500)
+    assert FirstPass("x" * 1000, 0.9, 0.05).suffices(500)
+    assert not FirstPass("x" * 1000, 0.5, 0.5).suffices(500)
+    short = f"<div>{'<p>Menu</p>' * 400}<div class=entry-content><p>{PARAGRAPH}</p></div></div>"
+    assert first_pass(read_tree(short)).of_page < 0.1 < 0.8 < first_pass(read_tree(ARTICLE)).of_page
 
 
 def test_scripts_without_spaces() -> None:
