@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -108,6 +109,8 @@ def score_tokens(
     for planned in plan(nodes, limits):
         with reading(model):
             scores.read(model, run_pass(model, rows, planned, trunk), planned)
+        if scores.broken:
+            raise _broken(model, pairs, scores.broken)
         if on_done is not None and scores.finished:
             on_done(scores.finished)
     return scores.found()
@@ -122,6 +125,15 @@ def score_alone(model: GPT, context: Sequence[int], continuation: Sequence[int])
     nats = steps[range(len(request.targets)), request.targets]
     greedy = (int(best) == target for best, target in zip(steps.argmax(-1), request.targets, strict=True))
     return TokenScores(tuple(nats.tolist()), tuple(greedy))
+
+
+def _broken(model: GPT, pairs: Sequence[Pair], numbers: Sequence[int]) -> ValueError:
+    """What to raise for a pass with scores that are no numbers. They spread in it to rows that have them not alone."""
+    alone = (number for number in numbers if math.isnan(score_alone(model, *pairs[number]).total))
+    return ValueError(
+        f"pair {next(alone, numbers[0])}: its log-probability is not a number; the model's weights are damaged, or too "
+        "large for this precision. Load another checkpoint, or the same in float32."
+    )
 
 
 def _limits(model: GPT, *, longest: int, batch_tokens: int | None, memory: int) -> Limits:
@@ -144,6 +156,7 @@ class _Scores:
         self._greedy = [[False] * len(request.targets) for request in requests]
         self._missing = [len(request.targets) for request in requests]
         self.finished = 0
+        self.broken: list[int] = []
 
     def found(self) -> list[TokenScores]:
         """Of each request, once everything is read."""
@@ -151,7 +164,8 @@ class _Scores:
         return [TokenScores(tuple(nats), tuple(best)) for nats, best in zip(self._nats, self._greedy, strict=True)]
 
     def read(self, model: GPT, hidden: Tensor, planned: Pass) -> None:
-        """Read the scores out of a pass's (B, T, W) states; `finished` is how many requests it completed."""
+        """Read the scores out of a pass's (B, T, W) states; `finished` is how many requests it completed, and `broken`
+        are those with a score that is not a number."""
         places: list[tuple[int, int]] = []  # of each state: its row, and where in it
         wanted: list[tuple[int, int, int]] = []  # of each scored token: its state, request, and number there
         for number, row in enumerate(planned.rows):
@@ -172,10 +186,7 @@ class _Scores:
 
     def _put(self, request: int, token: int, nats: float, greedy: bool) -> None:
         if nats != nats:
-            raise ValueError(
-                f"pair {request}: its log-probability is not a number; the model's weights are damaged, or too large "
-                "for this precision. Load another checkpoint, or the same in float32."
-            )
+            self.broken.append(request)
         self._nats[request][token], self._greedy[request][token] = nats, greedy
         self._missing[request] -= 1
         self.finished += not self._missing[request]
@@ -241,7 +252,7 @@ def _request(model: GPT, number: int, context: Sequence[int], continuation: Sequ
     tokens = (*context, *continuation)[-window - 1 :]
     if not 0 <= min(tokens) <= max(tokens) < vocabulary:
         raise ValueError(
-            f"pair {number} has a token id outside this model's vocabulary of {vocabulary:,}; encode it with the "
+            f"pair {number}: a token id is outside this model's vocabulary of {vocabulary:,}; encode it with the "
             "model's own tokenizer."
         )
     return _Request(tokens[:-1], list(tokens[-len(continuation) :]))

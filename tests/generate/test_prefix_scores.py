@@ -114,20 +114,22 @@ def test_it_tells_how_many_are_done() -> None:
     assert score_tokens(model, [], on_done=done.append) == []
 
 
-def test_numbers_that_are_none_are_told_with_their_pair() -> None:
-    model = GPT.build(gpt2(layers=1, width=4, heads=1, context=8, vocab=5), 0)
+def test_numbers_that_are_none_are_told_with_their_own_pair() -> None:
+    """In a row that pairs share, one's reach the others."""
+    model = GPT.build(gpt2(layers=1, width=4, heads=1, context=16, vocab=9), 0)
     with torch.no_grad():
-        model.token_embedding.weight[3] = float("nan")
-        model.head = torch.nn.Linear(4, 5, bias=False)
-    assert len(score_tokens(model, [([1], [0]), ([2, 2], [3])])) == 2
-    with pytest.raises(ValueError, match="pair 1: its log-probability is not a number"):
-        score_tokens(model, [([1], [0]), ([2], [3, 1])])
+        model.token_embedding.weight[7] = float("nan")
+        model.head = torch.nn.Linear(4, 9, bias=False)
+    beginning = [1, 2, 1, 2, 1, 2]
+    score_tokens(model, [(beginning, [token, 1]) for token in (4, 5, 6)])
+    with pytest.raises(ValueError, match="pair 2: its log-probability is not a number"):
+        score_tokens(model, [(beginning, [token, 1]) for token in (4, 5, 7, 6)])
 
 
 def test_tokens_that_the_model_does_not_have() -> None:
     model = model_of("gpt2", "dense")
     for tokens in ([19], [-1]):
-        with pytest.raises(ValueError, match="pair 1 has a token id outside this model's vocabulary of 19"):
+        with pytest.raises(ValueError, match="pair 1: a token id is outside this model's vocabulary of 19"):
             score_tokens(model, [([1], [2]), ([1, 2], tokens)])
 
 
