@@ -64,7 +64,8 @@ def measure_case(name: str, options: Options, folder: Path) -> dict[str, Any]:
     """One case: the trial of batch sizes, then all contenders in turn, slice by slice."""
     items = read_items(CASES[name], options.data / "tasks", options.items)
     trial = {size: _tried(f"lm-eval, batch {size}", items[: options.trial], folder, options) for size in options.sizes}
-    harness = f"lm-eval, batch {min(trial, key=trial.__getitem__)}"
+    finished = {size: seconds for size, seconds in trial.items() if seconds is not None}
+    harness = f"lm-eval, batch {min(finished, key=finished.__getitem__)}"
     names = [ENSUE, ALONE, harness]
     workers = {each: _start(each, folder, options) for each in names}
     turns: dict[str, list[dict[str, Any]]] = {each: [] for each in names}
@@ -96,11 +97,12 @@ def _start(contender: str, folder: Path, options: Options) -> Worker:
     return worker
 
 
-def _tried(contender: str, items: Sequence[Item], folder: Path, options: Options) -> float:
+def _tried(contender: str, items: Sequence[Item], folder: Path, options: Options) -> float | None:
+    """Seconds that the items take, or None where the process dies of it."""
     worker = _start(contender, folder, options)
-    seconds = worker.ask([pair for item in items for pair in item.pairs])["seconds"]
+    answer = worker.ask([pair for item in items for pair in item.pairs])
     worker.stop()
-    return round(float(seconds), 2)
+    return None if "error" in answer else round(float(answer["seconds"]), 2)
 
 
 def _answers(turns: Sequence[Mapping[str, Any]]) -> list[tuple[float, bool]]:
