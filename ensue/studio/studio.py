@@ -46,6 +46,8 @@ def mount_studio(app: FastAPI, settings: StudioSettings, *, path: str = "/") -> 
     from nicegui import app as pages
     from nicegui import ui
 
+    from ensue.studio.data_page import add_data_page
+    from ensue.studio.evaluate_page import add_evaluate_page
     from ensue.studio.inside_page import add_inside_page
     from ensue.studio.models import Models
     from ensue.studio.run_book import RunBook
@@ -58,6 +60,8 @@ def mount_studio(app: FastAPI, settings: StudioSettings, *, path: str = "/") -> 
     add_write_page(models)
     add_inside_page(models)
     add_runs_page(RunBook(settings.runs))
+    add_data_page(settings.data, settings.runs)
+    add_evaluate_page(settings.evaluations)
     pages.on_shutdown(models.close)
     ui.run_with(
         app,
