@@ -21,6 +21,8 @@ from ensue.corpus_verbs import Corpus, Curate
 from ensue.evaluate_verbs import Compare, Evaluate, Probe
 from ensue.recipes.failure import RunFailed
 from ensue.recipes.studies.verb import FinetuneAblation
+from ensue.serve_verbs import Chat, Serve
+from ensue.studio_verbs import Studio
 from ensue.task_verbs import Finetune
 
 Recipe = Literal["auto", "gpt", "bert", "gpt2", "gpt3", "modern"]
@@ -637,6 +639,9 @@ VERBS: dict[str, type[Any]] = {
     "tokenizer": Tokenizer,
     "train": Train,
     "generate": Generate,
+    "chat": Chat,
+    "serve": Serve,
+    "studio": Studio,
     "finetune": Finetune,
     "evaluate": Evaluate,
     "compare": Compare,

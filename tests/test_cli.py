@@ -97,7 +97,8 @@ def test_the_overview_lists_every_verb(arguments: list[str], ensue: Ensue) -> No
     code, said, _ = ensue(*arguments)
     assert code == 0
     of_text = {"demo", "curate", "corpus", "prepare", "tokenizer"}
-    assert set(VERBS) == of_text | {"train", "generate", "info", "convert", "bench", "plan", "verify", "why"}
+    of_models = {"train", "generate", "chat", "serve", "studio", "info", "convert", "bench", "plan", "verify", "why"}
+    assert set(VERBS) == of_text | of_models | {"finetune", "evaluate", "compare", "probe", "study"}
     listed = [line.split()[0] for line in said.splitlines() if line.startswith("  ")]
     assert listed == list(VERBS)
 
