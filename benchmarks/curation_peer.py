@@ -1,8 +1,9 @@
-"""The gpt3 recipe as a datatrove pipeline, for `benchmarks.curation`: PY curation_peer.py WARC OUT TOKENIZER GOOD A
+"""The gpt3 recipe as a datatrove pipeline, for `benchmarks.curation`: PY curation_peer.py WARC OUT TOKENIZER GOOD A N
 
 It runs under a Python of its own, since datatrove asks for other versions of some libraries. Extraction, language
 identification (py3langid), a quality filter (scikit-learn's HashingVectorizer and LogisticRegression, trained on the
-reference and on the first pages), MinHash de-duplication (14 x 8 of 5-grams) and tokenising, as one would write it.
+reference and on the first pages), MinHash de-duplication (14 x 8 of 5-grams) and tokenising, as one would write it,
+with N workers where the work can be shared.
 """
 
 from __future__ import annotations
@@ -72,13 +73,15 @@ class Quality(BaseFilter):
 
 
 def main() -> None:
-    warc, out, tokenizer, reference, alpha = sys.argv[1:]
+    warc, out, tokenizer, reference, alpha, count = sys.argv[1:]
+    workers = int(count)
     begun = time.perf_counter()
     stages: dict[str, float] = {}
 
     def run(name: str, pipeline: list, tasks: int = 1) -> None:
         start = time.perf_counter()
-        LocalPipelineExecutor(pipeline=pipeline, tasks=tasks, workers=1, logging_dir=f"{out}/logs/{name}").run()
+        together = min(workers, tasks)
+        LocalPipelineExecutor(pipeline=pipeline, tasks=tasks, workers=together, logging_dir=f"{out}/logs/{name}").run()
         stages[name] = round(time.perf_counter() - start, 2)
 
     config = MinhashConfig(
@@ -97,6 +100,7 @@ def main() -> None:
             English(),
             JsonlWriter(f"{out}/extracted", **writer),
         ],
+        tasks=workers,
     )
     run(
         "quality and signatures",
@@ -106,6 +110,7 @@ def main() -> None:
             JsonlWriter(f"{out}/filtered", **writer),
             MinhashDedupSignature(output_folder=f"{out}/signatures", config=config, language="eng"),
         ],
+        tasks=workers,
     )
     run("buckets", [MinhashDedupBuckets(f"{out}/signatures", f"{out}/buckets", config=config)], tasks=14)
     run("clusters", [MinhashDedupCluster(f"{out}/buckets", f"{out}/remove", config=config)])
@@ -116,8 +121,9 @@ def main() -> None:
             MinhashDedupFilter(f"{out}/remove"),
             DocumentTokenizer(f"{out}/tokens", tokenizer, eos_token="<|endoftext|>", shuffle_documents=False),
         ],
+        tasks=workers,
     )
-    kept = Path(f"{out}/filtered/00000.jsonl").read_text(encoding="utf-8").count("\n")
+    kept = sum(path.read_text(encoding="utf-8").count("\n") for path in Path(f"{out}/filtered").glob("*.jsonl"))
     print(json.dumps({"seconds": round(time.perf_counter() - begun, 2), "stages": stages, "filtered": kept}))
 
 
