@@ -69,6 +69,11 @@ class GrammarEnding:
         return min(found, key=len, default=None)
 
 
+LAST = "\U0010ffff"
+"""Put behind an expression, a character that no text holds: outlines-core's automaton goes no further from where a text
+may end, and so would know nothing of one that might, but goes on."""
+
+
 class RegularEnding:
     """Of texts that a regular expression matches: the fewest bytes, from its automaton (outlines-core)."""
 
@@ -88,7 +93,7 @@ class RegularEnding:
         except ImportError:
             return None
         try:
-            index = Index(pattern, Vocabulary(BYTES, {bytes([byte]): [byte] for byte in range(BYTES)}))
+            index = Index(f"(?:{pattern}){LAST}", Vocabulary(BYTES, {bytes([byte]): [byte] for byte in range(BYTES)}))
         except ValueError:
             return None
         return cls(index.get_transitions(), index.get_initial_state(), list(index.get_final_states()))
@@ -109,7 +114,7 @@ class RegularEnding:
         while state is not None and state in self._steps:
             step = self._steps[state]
             if step is None:
-                return bytes(found)
+                return bytes(found[: -len(LAST.encode())])
             byte, state = step
             found.append(byte)
         return None
@@ -160,9 +165,14 @@ def _follow(state: LLMatcher, rank: np.ndarray[Any, np.dtype[np.int64]]) -> byte
     """The bytes that are written by taking the first of an order each time, up to where the text may end."""
     found = bytearray()
     while not state.is_accepting():
+        forced = state.compute_ff_bytes()
+        if forced:
+            state.consume_tokens(list(forced))
+            found += forced
+            continue
         bits = np.frombuffer(state.compute_bitmask(), np.uint8)
         allowed = np.unpackbits(bits, bitorder="little")[:BYTES].nonzero()[0]
-        if not len(allowed) or len(found) == FARTHEST:
+        if not len(allowed) or len(found) >= FARTHEST:
             return None
         byte = int(allowed[rank[allowed].argmin()])
         if not state.consume_token(byte):

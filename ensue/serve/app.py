@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
@@ -18,6 +19,7 @@ from ensue.serve.door import Door
 from ensue.serve.embeddings import embedding_routes
 from ensue.serve.errors import handle_errors
 from ensue.serve.guard import Guard
+from ensue.serve.page import openapi_page
 from ensue.serve.plain_routes import plain_routes
 from ensue.serve.scores import score_routes
 from ensue.serve.service import Service
@@ -41,6 +43,11 @@ def make_app(service: Service) -> FastAPI:
     handle_errors(app)
     for routes in (completion_routes, chat_routes, embedding_routes, score_routes, plain_routes):
         app.include_router(routes(service))
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(openapi_page(app.openapi()))
+
     return app
 
 

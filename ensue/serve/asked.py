@@ -26,7 +26,7 @@ async def read_prompts(service: Service, prompt: Prompt, *, param: str = "prompt
     given = [prompt] if isinstance(prompt, str) or isinstance(prompt[0], int) else prompt
     read: list[list[int]] = []
     for each in given:
-        ids = await service.encode(each) if isinstance(each, str) else list(each)
+        ids = await service.encode(each, param) if isinstance(each, str) else list(each)
         if ids and max(ids) >= tokenizer.vocab_size:
             raise ApiError(
                 f"token {max(ids)} is not in the vocabulary; its ids are 0 to {tokenizer.vocab_size - 1}.", param=param

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from ensue.serve.answers import ChatCompletion
 from ensue.serve.asked import base_request, room_for, seeded, stops_of
 from ensue.serve.choice import Piece
-from ensue.serve.errors import ApiError, as_event, described
+from ensue.serve.errors import STREAMED, ApiError, as_event, described
 from ensue.serve.logprobs import chat as chat_logprobs
 from ensue.serve.schemas import ChatBody, Message
 from ensue.serve.service import Service, Writing
@@ -30,7 +30,9 @@ def chat_routes(service: Service) -> APIRouter:
     ends = None if template is None else ends_of(template, service.lm.tokenizer)
 
     @router.post(
-        "/v1/chat/completions", response_model=ChatCompletion, responses=described(400, 404, 413, 429, 503, 504)
+        "/v1/chat/completions",
+        response_model=ChatCompletion,
+        responses=STREAMED | described(400, 404, 413, 429, 503, 504),
     )
     async def chat_completions(body: ChatBody) -> Response:
         """The next answer. With `stream`, pieces come as server-sent events, the last of them `[DONE]`."""

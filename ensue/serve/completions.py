@@ -15,7 +15,7 @@ from ensue.generate.engine.requests import Request, Told
 from ensue.serve.answers import Completion
 from ensue.serve.asked import base_request, read_prompts, room_for, seeded, stops_of
 from ensue.serve.choice import Piece, Placed
-from ensue.serve.errors import ApiError, as_event, described
+from ensue.serve.errors import STREAMED, ApiError, as_event, described
 from ensue.serve.logprobs import legacy, place_prompt
 from ensue.serve.schemas import CompletionBody
 from ensue.serve.service import Service, Writing
@@ -39,7 +39,9 @@ class _Asked:
 def completion_routes(service: Service) -> APIRouter:
     router = APIRouter(tags=["OpenAI"])
 
-    @router.post("/v1/completions", response_model=Completion, responses=described(400, 404, 413, 429, 503, 504))
+    @router.post(
+        "/v1/completions", response_model=Completion, responses=STREAMED | described(400, 404, 413, 429, 503, 504)
+    )
     async def completions(body: CompletionBody) -> Response:
         """Go on from each prompt. With `stream`, pieces come as server-sent events, the last of them `[DONE]`."""
         service.check_model(body.model)

@@ -67,6 +67,9 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorBody, "description": MEANINGS[status]} for status in sorted(statuses)}
 
 
+EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": EVENT}}}}
+"""That an answer may also be a stream of events."""
 MEANINGS = {
     400: "A field is missing, unknown, of the wrong type or out of range",
     401: "No API key, or a wrong one",
@@ -108,6 +111,8 @@ def _of_validation(found: Sequence[Mapping[str, Any]]) -> ApiError:
     if first["type"] == "json_invalid":
         return ApiError(f"the body is no JSON: {first['ctx']['error']} at character {first['loc'][-1]}.")
     where = [str(part) for part in first["loc"] if part != "body"]
+    if not where and first["type"] not in ("model_attributes_type", "model_type", "missing"):
+        return ApiError(f"the body cannot be read: {first['msg']}.")
     if not where:
         return ApiError("the body is no JSON object; send one with the header Content-Type: application/json.")
     param = where[0]

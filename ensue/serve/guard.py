@@ -42,7 +42,7 @@ class Guard:
         if self._key is None:
             return self._foreign_name(headers.get("host", ""))
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._key):
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._key):
             return None
         said = "a wrong API key was sent" if given else "no API key was sent"
         return ApiError(

@@ -12,7 +12,7 @@ MOST_LIKELIEST = 20
 
 TokenId = Annotated[int, Field(strict=True, ge=0, lt=1 << 31)]
 Text = Annotated[str, Field(strict=True)]
-Number = Annotated[int, Field(strict=True)]
+Number = Annotated[int, Field(strict=True, lt=1 << 31)]
 Tokens = Annotated[list[TokenId], Field(min_length=1)]
 Texts = Annotated[list[Text], Field(min_length=1)]
 TokenLists = Annotated[list[Tokens], Field(min_length=1)]
@@ -69,7 +69,7 @@ class _Writing(_Fields):
     temperature: float = Field(1.0, ge=0, le=100, description="0 takes the likeliest token each time")
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: Number | None = Field(None, ge=-1, description="Sample from the k likeliest tokens only; -1 is all")
-    repetition_penalty: float = Field(1.0, gt=0, le=100)
+    repetition_penalty: float = Field(1.0, ge=0.01, le=100)
     no_repeat_ngram: Number = Field(0, ge=0, le=1000)
     n: Number = Field(1, ge=1, le=MOST_CHOICES)
     stop: Stop = Field(None, description="A string, or up to 16; the text ends before the first of them")

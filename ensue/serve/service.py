@@ -54,13 +54,13 @@ class Service:
             code = "context_length_exceeded" if "tokens" in str(error) and "context" in str(error) else None
             raise ApiError(str(error), param=param, code=code) from error
 
-    async def encode(self, text: str) -> list[int]:
+    async def encode(self, text: str, param: str = "prompt") -> list[int]:
         """A text's tokens. Raises ApiError for what is no text."""
         encode = self.lm.tokenizer.encode
         try:
             return encode(text) if len(text) < LONG_TEXT else await asyncio.to_thread(encode, text)
         except ValueError as error:
-            raise ApiError(str(error)) from error
+            raise ApiError(str(error), param=param) from error
 
     def write(
         self, requests: Sequence[Request], *, stops: Sequence[str] = (), whole: bool = True, tokens: bool = False

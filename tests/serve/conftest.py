@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -57,7 +57,7 @@ def served(
 ) -> Iterator[Served]:
     """A server of `lm` on a free port, until the end of the block."""
     chosen = ServeSettings("fox", port=0, limits=limits or Limits(), **settings)
-    service = make_service(lm, chosen, open_engine(lm, engine or EngineSettings(cache_bytes=1 << 22)))
+    service = make_service(lm, chosen, open_engine(lm, engine or EngineSettings(cache_bytes=1 << 26)))
     server = uvicorn.Server(
         uvicorn.Config(guarded(make_app(service), service), port=0, log_level="error", lifespan="on")
     )
@@ -110,3 +110,16 @@ def lm(make_lm: Callable[..., LM]) -> LM:
 def server(lm: LM) -> Iterator[Served]:
     with served(lm) as here:
         yield here
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Served]]:
+    """Starts servers that end with the test; arguments as those of `served`."""
+    with ExitStack() as stack:
+        yield lambda *given, **more: stack.enter_context(served(*given, **more))
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[..., AbstractContextManager[Served]]:
+    """A server for the length of a block."""
+    return served
