@@ -436,7 +436,7 @@ class Verify:
 
 @dataclass(frozen=True)
 class Why:
-    """List the documents that a step of a run was trained on, with their sources.
+    """List the documents that a step of a run was trained on, with their sources; of a tuning, the rows.
 
     ensue why runs/books --step 412
     """
@@ -450,9 +450,12 @@ class Why:
 
     def start(self) -> None:
         from ensue.core.run import RunFolder
+        from ensue.recipes.finetuning.why import is_tuning, show_rows
         from ensue.recipes.why import show_documents
 
-        print(show_documents(RunFolder.open(self.run), self.step, as_json=self.json))
+        run = RunFolder.open(self.run)
+        show = show_rows if is_tuning(run) else show_documents
+        print(show(run, self.step, as_json=self.json))
 
 
 @dataclass(frozen=True)

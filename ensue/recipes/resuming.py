@@ -85,7 +85,7 @@ def config_to_continue(
     if len(texts) > 1:
         raise ValueError("give one folder of prepared data with --resume, or none; see: ensue prepare --help")
     record = run.read_config()
-    kept = from_dict(RunConfig, record["config"])
+    kept = _config_of(run, record["config"])
     place = str(texts[0].resolve()) if texts else kept.data
     wanted = replace(with_changes(kept, changes), data=place)
     data = Data(run.path.resolve() / place)
@@ -136,7 +136,18 @@ def config_at(run: RunFolder, step: int) -> RunConfig:
     for entry in record.get("earlier", []):
         if step <= entry["until"]:
             return from_dict(RunConfig, entry["config"])
-    return from_dict(RunConfig, record["config"])
+    return _config_of(run, record["config"])
+
+
+def _config_of(run: RunFolder, record: Mapping[str, Any]) -> RunConfig:
+    """Raises ValueError, saying what to type, for a run of `ensue finetune`."""
+    kind = record.get("kind", RunConfig.__name__)
+    if kind != RunConfig.__name__:
+        raise ValueError(
+            f"{run.path} was made by ensue finetune, not by ensue train; it is continued with:\n"
+            f"  ensue finetune --resume {run.path}"
+        )
+    return from_dict(RunConfig, record)
 
 
 def differences(before: RunConfig, now: RunConfig) -> list[Difference]:
