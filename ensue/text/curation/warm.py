@@ -1,6 +1,8 @@
-"""Loaded by the server that workers are forked from: what compiled functions need before the first of them runs."""
+"""Loaded last by the server that workers are forked from: what they would all do before they begin."""
 
 from __future__ import annotations
+
+import gc
 
 import numba
 
@@ -10,4 +12,6 @@ def _same(number: int) -> int:
     return number
 
 
-_same(0)
+_same(0)  # the first compiled function that runs has numba load what all need
+gc.collect()
+gc.freeze()  # none of what is loaded by now is ever garbage, so that workers need not look through it

@@ -24,7 +24,7 @@ TABLE_SIZE = 0x20000
 PAIRED_END = 0x40000
 KIND_SHIFT = 24
 _ASCII_WORDS = re.compile("[a-z0-9]+")
-_OTHER_WORDS = re.compile(r"[!-~]*[^\x00-\x7f][^\s]*")
+_OTHERS = re.compile(r"[^\x00-\x7f]\S*")
 
 
 def tokens(text: str) -> list[str]:
@@ -53,9 +53,12 @@ def tokens_by_piece(text: str) -> list[str]:
     """The same tokens, what is plain ASCII at once and other words one by one, since most are plain in many texts."""
     found: list[str] = []
     done = 0
-    for other in _OTHER_WORDS.finditer(text):
-        found += _ASCII_WORDS.findall(text[done : other.start()].lower())
-        found += tokens(other[0])
+    for other in _OTHERS.finditer(text):
+        start = other.start()
+        while start > done and not text[start - 1].isspace():
+            start -= 1
+        found += _ASCII_WORDS.findall(text[done:start].lower())
+        found += tokens(text[start : other.end()])
         done = other.end()
     return found + _ASCII_WORDS.findall(text[done:].lower())
 
