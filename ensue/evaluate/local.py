@@ -30,8 +30,8 @@ class LocalScorer:
     """
 
     lm: LM
-    at_once: int = 32
-    pass_tokens: int = 8192
+    at_once: int = 128
+    pass_tokens: int | None = None
 
     def identity(self) -> Mapping[str, str]:
         """The folder, SHA-256 of its weights (of one file, or of all files' sums), the tokenizer's fingerprint."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from ensue.core.memory import keep_freed_memory
 from ensue.evaluate.local import LocalScorer
 from ensue.evaluate.paired import Evaluation, is_evaluation, open_evaluation
 from ensue.evaluate.scorer import Scorer
@@ -37,6 +38,7 @@ def open_scorer(
         raise ValueError(f"say by what name the server knows the model: NAME@{model}")
     if tokenizer is not None or window is not None:
         raise ValueError(f"--tokenizer and --window are for models behind a server, NAME@URL; {model} has its own.")
+    keep_freed_memory()
     return LocalScorer(load(model, device=device, dtype=dtype))
 
 
