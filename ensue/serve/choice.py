@@ -109,10 +109,13 @@ class Choice:
         if self.whole and finished is None:
             return []
         pieces, self._pieces = self._pieces, []
-        return [_joined(pieces)] if self.whole else pieces
+        return [join(pieces)] if self.whole else pieces
 
 
-def _joined(pieces: Sequence[Piece]) -> Piece:
+def join(pieces: Sequence[Piece]) -> Piece:
+    """Pieces of one text, in order, as one."""
+    if len(pieces) == 1:
+        return pieces[0]
     return Piece(
         pieces[-1].choice,
         "".join(piece.text for piece in pieces),
@@ -120,4 +123,5 @@ def _joined(pieces: Sequence[Piece]) -> Piece:
         tuple(told for piece in pieces for told in piece.prompt),
         pieces[-1].finished,
         pieces[-1].written,
+        pieces[-1].error,
     )

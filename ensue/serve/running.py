@@ -22,6 +22,8 @@ from ensue.serve.service import Service
 from ensue.serve.settings import ServeSettings
 from ensue.serve.worker import Worker
 
+BACKLOG = 2048
+
 
 def make_service(lm: LM, settings: ServeSettings, engine: Engine) -> Service:
     """A service whose worker has not been started."""
@@ -69,8 +71,9 @@ def serve(service: Service, bound: socket.socket, *, ready: Callable[[], None] =
         lifespan="on",
         timeout_keep_alive=30,
         timeout_graceful_shutdown=int(settings.limits.seconds) + 1,
-        h11_max_incomplete_event_size=1 << 16,
+        backlog=BACKLOG,
     )
     server = uvicorn.Server(config)
+    bound.listen(BACKLOG)  # whoever comes from now on waits for the few moments until the first answer
     ready()
     server.run(sockets=[bound])

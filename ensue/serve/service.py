@@ -11,7 +11,7 @@ from typing import Any
 from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.requests import Request
 from ensue.generate.lm import LM
-from ensue.serve.choice import Choice, Piece
+from ensue.serve.choice import Choice, Piece, join
 from ensue.serve.constraining import Constraining
 from ensue.serve.errors import ApiError
 from ensue.serve.metrics import Metrics
@@ -110,16 +110,32 @@ class Writing:
     inbox: asyncio.Queue[Piece]
 
     async def pieces(self) -> AsyncIterator[Piece]:
-        """Pieces of all texts as they come, to the end of the last. Raises ApiError where one cannot be finished."""
+        """Pieces of all texts as they come, to the end of the last. Raises ApiError where one cannot be finished.
+
+        Pieces that came while the client was busy with those before are one.
+        """
         left = len(self.choices)
         while left:
-            piece = await self.inbox.get()
-            if isinstance(piece.error, ValueError):
-                raise ApiError(str(piece.error))
-            if piece.error is not None:
-                raise ApiError("the model failed while it wrote; the server's log says how.", status=500)
-            left -= piece.finished is not None
-            yield piece
+            for piece in await self._ready():
+                self._check(piece)
+                left -= piece.finished is not None
+                yield piece
+
+    async def _ready(self) -> list[Piece]:
+        """What is in the inbox, once there is something: a piece for each text."""
+        found: dict[int, list[Piece]] = {}
+        piece = await self.inbox.get()
+        found[piece.choice] = [piece]
+        while not self.inbox.empty():
+            piece = self.inbox.get_nowait()
+            found.setdefault(piece.choice, []).append(piece)
+        return [join(pieces) for pieces in found.values()]
+
+    def _check(self, piece: Piece) -> None:
+        if isinstance(piece.error, ValueError):
+            raise ApiError(str(piece.error))
+        if piece.error is not None:
+            raise ApiError("the model failed while it wrote; the server's log says how.", status=500)
 
     async def all(self) -> list[Piece]:
         """Each text as one piece, in the order of the requests."""
