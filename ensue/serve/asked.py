@@ -17,15 +17,21 @@ from ensue.serve.service import Service
 TOKEN_ID = re.compile(r"[0-9]{1,9}")
 
 
-async def read_prompts(service: Service, prompt: Prompt, *, param: str = "prompt") -> list[list[int]]:
+def prompts_in(prompt: Prompt) -> Sequence[str | list[int]]:
+    """The one prompt, or each of several."""
+    return [prompt] if isinstance(prompt, str) or isinstance(prompt[0], int) else prompt
+
+
+async def read_prompts(
+    service: Service, prompts: Sequence[str | Sequence[int]], *, param: str = "prompt"
+) -> list[list[int]]:
     """The token ids of each prompt; an empty text is the end token, from which unconditional texts begin.
 
     Raises ApiError for ids that the tokenizer does not have.
     """
     tokenizer = service.lm.tokenizer
-    given = [prompt] if isinstance(prompt, str) or isinstance(prompt[0], int) else prompt
     read: list[list[int]] = []
-    for each in given:
+    for each in prompts:
         ids = await service.encode(each, param) if isinstance(each, str) else list(each)
         if ids and max(ids) >= tokenizer.vocab_size:
             raise ApiError(

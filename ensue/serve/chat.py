@@ -68,7 +68,11 @@ def chat_routes(service: Service) -> APIRouter:
 
 def _prompt(service: Service, template: ChatTemplate, messages: Sequence[Message]) -> list[int]:
     said = [
-        {"role": message.role, "content": message.text, **({"name": message.name} if message.name else {})}
+        {
+            "role": "system" if message.role == "developer" else message.role,
+            "content": message.text,
+            **({"name": message.name} if message.name else {}),
+        }
         for message in messages
     ]
     try:

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 
 from ensue.generate.engine.requests import Request, Told
 from ensue.serve.answers import Completion
-from ensue.serve.asked import base_request, read_prompts, room_for, seeded, stops_of
+from ensue.serve.asked import base_request, prompts_in, read_prompts, room_for, seeded, stops_of
 from ensue.serve.choice import Piece, Placed
 from ensue.serve.errors import STREAMED, ApiError, as_event, described
 from ensue.serve.logprobs import legacy, place_prompt
@@ -64,14 +64,15 @@ async def _read(service: Service, body: CompletionBody) -> _Asked:
         raise ApiError(f"best_of {each} is fewer than the n {body.n} that are to be answered.", param="best_of")
     if body.stream and each > body.n:
         raise ApiError("what is best is known only at the end: best_of cannot be streamed.", param="best_of")
-    prompts = await read_prompts(service, body.prompt)
+    given = prompts_in(body.prompt)
     most = service.settings.limits.choices
-    if len(prompts) * each > most:
+    if len(given) * each > most:
         raise ApiError(
-            f"{len(prompts)} prompts with {each} texts each are {len(prompts) * each} texts, more than the {most} that "
+            f"{len(given)} prompts with {each} texts each are {len(given) * each} texts, more than the {most} that "
             "one request may ask for.",
             param="prompt",
         )
+    prompts = await read_prompts(service, given)
     base = base_request(service, body)
     likeliest = body.logprobs or 0
     usual = body.max_tokens if "max_tokens" in body.model_fields_set else None

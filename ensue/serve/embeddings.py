@@ -13,12 +13,12 @@ from torch import Tensor
 from ensue.generate.forward import pad, reading
 from ensue.model.gpt import GPT
 from ensue.serve.answers import Embeddings
-from ensue.serve.asked import read_prompts
+from ensue.serve.asked import prompts_in, read_prompts
 from ensue.serve.errors import ApiError, described
 from ensue.serve.schemas import EmbeddingBody
 from ensue.serve.service import Service
 
-PASS_TOKENS = 1024
+PASS_TOKENS = 512
 """Tokens of a pass, between which the engine goes on; a longer text has a pass of its own."""
 
 # Legend: B texts of a pass, T tokens of the longest, W width.
@@ -37,7 +37,9 @@ def embedding_routes(service: Service) -> APIRouter:
                 f"this model's vectors have {width} dimensions, not {body.dimensions}; leave it out.",
                 param="dimensions",
             )
-        texts = await read_prompts(service, body.input, param="input")
+        given = prompts_in(body.input)
+        _check_count(service, len(given))
+        texts = await read_prompts(service, given, param="input")
         longest = max(map(len, texts))
         if longest > context:
             raise ApiError(
@@ -45,7 +47,6 @@ def embedding_routes(service: Service) -> APIRouter:
                 param="input",
                 code="context_length_exceeded",
             )
-        _check_count(service, len(texts))
         vectors: Tensor = await service.work(embed(service.lm.model, texts, last=body.pooling == "last"))
         if body.normalize:
             vectors = torch.nn.functional.normalize(vectors, dim=-1)

@@ -49,7 +49,7 @@ def plain_routes(service: Service) -> APIRouter:
         service.check_model(body.model)
         if not body.tokens:
             return Joined(prompt="")
-        [ids] = await read_prompts(service, body.tokens, param="tokens")
+        [ids] = await read_prompts(service, [body.tokens], param="tokens")
         return Joined(prompt=service.lm.tokenizer.decode(ids))
 
     @router.get("/tokenizer_info", tags=["Tokens"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MOST_CHOICES = 128
 MOST_LIKELIEST = 20
@@ -22,7 +22,14 @@ Bias = dict[str, Annotated[float, Field(ge=-100, le=100)]]
 
 
 class _Fields(BaseModel):
+    """Fields of which null means the same as leaving them out, as in OpenAI's API."""
+
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_null(cls, given: Any) -> Any:
+        return {name: value for name, value in given.items() if value is not None} if type(given) is dict else given
 
 
 class StreamOptions(_Fields):

@@ -16,8 +16,8 @@ from ensue.serve.errors import ApiError, described
 from ensue.serve.schemas import ScoreBody, ScoreItem
 from ensue.serve.service import Service
 
-PASS_TOKENS = 2048
-"""Tokens of the pairs that are scored at a time, between which the engine goes on."""
+PASS_TOKENS = 512
+"""Tokens of the pairs that are scored at a time, between which the engine goes on; a shared context counts once."""
 
 
 def score_routes(service: Service) -> APIRouter:
@@ -55,10 +55,11 @@ def score_pieces(model: GPT, pairs: Sequence[Pair]) -> Generator[None, None, lis
     found: dict[int, TokenScores] = {}
     order = sorted(range(len(pairs)), key=lambda number: tuple(pairs[number][0]))
     while order:
-        ours, tokens = 0, 0
+        ours, tokens, last = 0, 0, None
         while ours < len(order) and (not ours or tokens <= PASS_TOKENS):
-            tokens += sum(map(len, pairs[order[ours]]))
-            ours += 1
+            context, continuation = pairs[order[ours]]
+            tokens += len(continuation) + (0 if context == last else len(context))
+            ours, last = ours + 1, context
         scores = score_tokens(model, [pairs[number] for number in order[:ours]])
         found.update(zip(order[:ours], scores, strict=True))
         order = order[ours:]
@@ -74,8 +75,7 @@ async def _pair(service: Service, item: ScoreItem) -> Pair:
             raise ApiError(str(error), param="items") from error
     if not item.continuation:
         raise ApiError("the continuation is empty, so there is nothing to score; give it some text.", param="items")
-    [before] = await read_prompts(service, item.context or "", param="items")
-    [after] = await read_prompts(service, item.continuation, param="items")
+    before, after = await read_prompts(service, [item.context or "", item.continuation], param="items")
     return before, after
 
 
