@@ -11,13 +11,16 @@ import numpy as np
 if TYPE_CHECKING:
     from llguidance import LLMatcher
 
+Ranks = np.ndarray[Any, np.dtype[np.int64]]
+
 FARTHEST = 1024
 """Bytes to the end that are looked for at most."""
 BYTES = 256
 DIGITS, LOWER = "0123456789", "abcdefghijklmnopqrstuvwxyz"
-ORDERS = tuple('"}],:' + DIGITS + letters + letters.upper() + "-[{" for letters in ("nft" + LOWER, LOWER[::-1]))
-"""What is written first where several bytes may come: what ends strings, objects and lists before what begins them.
-Two orders of the letters, since properties that may be left out often stand beside those that may not."""
+LETTERS = ("nft" + LOWER, LOWER[::-1])
+"""Two orders of the letters, since properties that may be left out often stand beside those that may not."""
+ANY_TEXT = 64
+"""So many bytes may come inside a string only, where a quote ends it; elsewhere it would begin one."""
 
 
 class Ending(Protocol):
@@ -149,7 +152,7 @@ def _first_steps(
     return found
 
 
-def _rank(order: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _rank(order: str) -> Ranks:
     """A place for each byte: those of the order, then other printable ones, white space, and the rest."""
     printable = "".join(chr(byte) for byte in range(33, 127) if chr(byte) not in order)
     whole = (order + printable + " \n\t\r").encode()
@@ -158,10 +161,14 @@ def _rank(order: str) -> np.ndarray[Any, np.dtype[np.int64]]:
     return rank
 
 
-_RANKS = tuple(map(_rank, ORDERS))
+_RANKS = [
+    tuple(_rank(f"{first},:{DIGITS}{letters}{letters.upper()}-[{{") for first in ('}]"', '"}]')) for letters in LETTERS
+]
+"""What is written first where several bytes may come, between strings and inside them: what ends strings, objects and
+lists before what begins them."""
 
 
-def _follow(state: LLMatcher, rank: np.ndarray[Any, np.dtype[np.int64]]) -> bytes | None:
+def _follow(state: LLMatcher, ranks: tuple[Ranks, ...]) -> bytes | None:
     """The bytes that are written by taking the first of an order each time, up to where the text may end."""
     found = bytearray()
     while not state.is_accepting():
@@ -174,6 +181,7 @@ def _follow(state: LLMatcher, rank: np.ndarray[Any, np.dtype[np.int64]]) -> byte
         allowed = np.unpackbits(bits, bitorder="little")[:BYTES].nonzero()[0]
         if not len(allowed) or len(found) >= FARTHEST:
             return None
+        rank = ranks[len(allowed) >= ANY_TEXT]
         byte = int(allowed[rank[allowed].argmin()])
         if not state.consume_token(byte):
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ Flags = np.ndarray[Any, np.dtype[np.bool_]]
 class Grammars:
     """Compiles what texts have to match, for one tokenizer.
 
-    Raises ValueError where llguidance is missing.
+    Raises ValueError where llguidance is missing, and for a tokenizer that cannot spell every text.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -43,6 +43,11 @@ class Grammars:
             raise ValueError(
                 "constrained output needs llguidance, which is not installed: pip install 'ensue[serve]'"
             ) from error
+        if not tokenizer.lossless:
+            raise ValueError(
+                f"this model's tokens ({tokenizer.name}) cannot spell every text, so its texts cannot be held to a "
+                "grammar; use a model with a byte-level tokenizer."
+            )
         self._matcher = llguidance.LLMatcher
         self._vocabulary = llguidance.LLTokenizer(llguidance.TokenizerWrapper(_Vocabulary(tokenizer)))
         self._bytes = llguidance.LLTokenizer(llguidance.TokenizerWrapper(ByteVocabulary()))
@@ -55,9 +60,9 @@ class Grammars:
             source = self._matcher.grammar_from_json_schema(text, overrides={"whitespace_pattern": WHITESPACE})
         except (ValueError, RecursionError) as error:
             raise ValueError(f"the schema is none: {error}.") from error
-        return self._compiled(
-            source, "the schema", lambda: GrammarEnding(self._matcher(self._bytes, source, log_level=0))
-        )
+        whole = self._matcher.grammar_from_json_schema(json.dumps(_with_all(schema)))
+        grammar = self._compiled(source, "the schema", self._ending(source))
+        return replace(grammar, whole=self._ending(whole))
 
     def regex(self, pattern: str) -> Grammar:
         """Texts that a regular expression matches as a whole: Rust's syntax, where `\\d` means 0 to 9.
@@ -70,11 +75,10 @@ class Grammars:
         except ValueError as error:
             raise ValueError(f"the regular expression is none: {error}.") from error
         regular = RegularEnding.of(pattern)
-        return self._compiled(
-            source,
-            "the regular expression",
-            lambda: regular.anew() if regular else GrammarEnding(self._matcher(self._bytes, source, log_level=0)),
-        )
+        return self._compiled(source, "the regular expression", regular.anew if regular else self._ending(source))
+
+    def _ending(self, source: str) -> Callable[[], Ending]:
+        return lambda: GrammarEnding(self._matcher(self._bytes, source, log_level=0))
 
     def _compiled(self, source: str, name: str, ending: Callable[[], Ending]) -> Grammar:
         matcher = self._matcher(self._vocabulary, source, log_level=0)
@@ -89,12 +93,16 @@ class Grammars:
 
 @dataclass(frozen=True)
 class Grammar:
-    """Something compiled; each text that has to match it takes a `Matching` of its own."""
+    """Something compiled; each text that has to match it takes a `Matching` of its own.
+
+    `whole` knows the ends of texts that leave nothing out.
+    """
 
     start: LLMatcher
     vocabulary: LLTokenizer
     tokenizer: Tokenizer
     ending: Callable[[], Ending]
+    whole: Callable[[], Ending] | None = None
 
     def matching(self, most: int) -> Matching:
         """A constraint for one text of up to `most` tokens, the end token among them."""
@@ -104,6 +112,12 @@ class Grammar:
     def shortest(self) -> int:
         """Tokens of the shortest text that was found."""
         return len(self.cut(self.ending().rest(b"") or b""))
+
+    @cached_property
+    def leap(self) -> int:
+        """How much farther from its end one token can lead a text, about: as far as one with everything is long."""
+        whole = None if self.whole is None else self.whole().rest(b"")
+        return max(self.shortest, len(self.cut(whole or b"")))
 
     def cut(self, text: bytes) -> list[int]:
         """Tokens that spell some bytes, about as few as can be."""
@@ -129,7 +143,7 @@ class Matching:
         self._read: list[int] = []
         self._text = b""
         self._way: list[int] | None = None
-        self._look_at = 2 * grammar.shortest + FAR
+        self._look_at = 2 * grammar.leap + FAR
 
     def __call__(self, new: Sequence[int]) -> Tensor:
         """(V,) bool."""
@@ -151,8 +165,8 @@ class Matching:
         way = self._way if self._way is not None else self._way_from(self._text)
         if way is None:
             return
-        slack, step = left - len(way), self._grammar.shortest + NEAR
-        if slack > step:  # no token is thought to lead farther from the end than a whole text is long
+        slack, step = left - len(way), self._grammar.leap + NEAR
+        if slack > step:
             self._look_at = left - slack // step
             return
         self._look_at = left
@@ -215,6 +229,17 @@ class _Vocabulary:
 def _allowed(matcher: LLMatcher, size: int) -> Flags:
     bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
     return np.unpackbits(bits, bitorder="little")[:size].astype(bool)
+
+
+def _with_all(schema: Any) -> Any:
+    """A schema whose objects have all of their properties."""
+    if isinstance(schema, list):
+        return [_with_all(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    whole = {name: _with_all(value) for name, value in schema.items()}
+    properties = schema.get("properties")
+    return {**whole, "required": list(properties)} if isinstance(properties, Mapping) else whole
 
 
 def _plain_digits(pattern: str) -> str:

@@ -57,7 +57,7 @@ class Constraining:
         if self._grammars is None:
             self._grammars = Grammars(self._tokenizer)
         grammar = make(self._grammars)
-        _ = grammar.shortest  # here, and not when the first text is begun
+        _ = grammar.leap  # here, and not when the first text is begun
         return grammar
 
     def _asked(self, body: CompletionBody | ChatBody) -> tuple[str, str, Callable[[Grammars], Grammar]] | None:
