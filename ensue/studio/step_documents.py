@@ -42,9 +42,9 @@ def step_reading(run: Path, step: int) -> StepReading:
     Raises ValueError or FileNotFoundError for a step that there is not, and data that is gone or changed.
     """
     folder = RunFolder.open(run)
-    if folder.read_config()["config"].get("kind") == "FineTuneConfig":
-        return _rows(folder, step)
-    return _documents(folder, step)
+    from ensue.recipes.finetuning.why import is_tuning
+
+    return _rows(folder, step) if is_tuning(folder) else _documents(folder, step)
 
 
 def _documents(run: RunFolder, step: int) -> StepReading:
@@ -66,24 +66,22 @@ def _documents(run: RunFolder, step: int) -> StepReading:
 
 
 def _rows(run: RunFolder, step: int) -> StepReading:
-    from ensue.core.config import from_dict
-    from ensue.generate.load import load
-    from ensue.recipes.finetuning.config import FineTuneConfig
-    from ensue.recipes.finetuning.start import work_for
+    from ensue.recipes.finetuning.why import show_rows
+
+    told = json.loads(show_rows(run, step, as_json=True))
+    texts = _texts_of_rows(Path(run.read_config()["config"]["data"]))
+    shown = tuple(Read(source, "", 0, texts.get(source, "")) for source in told["rows"][:MOST_DOCUMENTS])
+    return StepReading(step, told["trained"], len(told["rows"]), 0, shown)
+
+
+def _texts_of_rows(table: Path) -> dict[str, str]:
+    """Each row of a table by its source; none where it is a table of another kind, or gone."""
     from ensue.recipes.finetuning.table import read_table
 
-    last = max((row["step"] for row in run.rows() if "loss" in row), default=0)
-    if not 1 <= step <= last:
-        raise ValueError(f"{run.path} has {last:,} steps so far; choose one of them.")
-    checkpoints = run.checkpoints()
-    if not checkpoints:
-        raise ValueError(f"{run.path} has no checkpoint, so its examples cannot be read as it read them.")
-    config = from_dict(FineTuneConfig, run.read_config()["config"])
-    stream = work_for(config, load(checkpoints[-1], device="cpu"), resumed=True).stream
-    sources = [str(source) for source in stream.documents(step - 1)]
-    texts = {row.source: _row_text(row.values) for row in read_table(Path(config.data)).rows}
-    shown = tuple(Read(source, "", 0, texts.get(source, "")) for source in sources[:MOST_DOCUMENTS])
-    return StepReading(step, True, len(sources), stream.tokens(step - 1), shown)
+    try:
+        return {row.source: _row_text(row.values) for row in read_table(table).rows}
+    except (ValueError, OSError):
+        return {}
 
 
 def _row_text(values: Mapping[str, Any]) -> str:

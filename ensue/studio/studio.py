@@ -16,6 +16,8 @@ from ensue.generate.lm import LM
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from ensue.studio.models import Models
+
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -37,15 +39,9 @@ class StudioSettings:
     loaded: Mapping[str, LM] = field(default_factory=dict)
 
 
-def mount_studio(app: FastAPI, settings: StudioSettings, *, path: str = "/") -> None:
-    """Add the pages to an app, below `path`; their threads end when the app does.
-
-    One process has one studio: NiceGUI keeps its pages by process. Raises ValueError where NiceGUI is missing.
-    """
+def add_pages(settings: StudioSettings) -> Models:
+    """Give NiceGUI the pages; returns the models they write with, to be closed at the end."""
     _need_libraries()
-    from nicegui import app as pages
-    from nicegui import ui
-
     from ensue.studio.data_page import add_data_page
     from ensue.studio.evaluate_page import add_evaluate_page
     from ensue.studio.inside_page import add_inside_page
@@ -54,14 +50,26 @@ def mount_studio(app: FastAPI, settings: StudioSettings, *, path: str = "/") -> 
     from ensue.studio.runs_page import add_runs_page
     from ensue.studio.write_page import add_write_page
 
-    # Where it looks for its server, NiceGUI touches every object there is, torch's deprecated ones too.
-    warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
     models = Models(settings.models, settings.runs, settings.loaded)
     add_write_page(models)
     add_inside_page(models)
     add_runs_page(RunBook(settings.runs))
     add_data_page(settings.data, settings.runs)
     add_evaluate_page(settings.evaluations)
+    return models
+
+
+def mount_studio(app: FastAPI, settings: StudioSettings, *, path: str = "/") -> None:
+    """Add the pages to an app, below `path`; their threads end when the app does.
+
+    One process has one studio: NiceGUI keeps its pages by process. Raises ValueError where NiceGUI is missing.
+    """
+    models = add_pages(settings)
+    from nicegui import app as pages
+    from nicegui import ui
+
+    # Where it looks for its server, NiceGUI touches every object there is, torch's deprecated ones too.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
     pages.on_shutdown(models.close)
     ui.run_with(
         app,

@@ -99,7 +99,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "runs.documents_of": ("{0}, step {1}", "{0}，第 {1} 步"),
     "runs.documents_read": ("{1} tokens of {0} documents were read.", "读了 {0} 篇文档的 {1} 个词元。"),
     "runs.documents_to_read": ("{1} tokens of {0} documents will be read.", "将读 {0} 篇文档的 {1} 个词元。"),
-    "runs.rows_read": ("{1} tokens of {0} rows were read.", "读了 {0} 行的 {1} 个词元。"),
+    "runs.rows_read": ("{0} rows were read.", "读了 {0} 行。"),
     "runs.tokens_of_it": ("{0} tokens", "{0} 个词元"),
     "runs.more_documents": ("and {0} more", "还有 {0} 篇"),
     "runs.samples": ("What {0} wrote as it trained", "{0} 在训练中写的文本"),
