@@ -72,7 +72,7 @@ def read_template(folder: Path, tokenizer: Tokenizer) -> ChatTemplate | None:
     if (folder / TEMPLATE_FILE).is_file():
         source = (folder / TEMPLATE_FILE).read_text(encoding="utf-8")
     if isinstance(source, list):  # several, by name
-        source = {entry["name"]: entry["template"] for entry in source}.get("default")
+        source = {entry.get("name"): entry.get("template") for entry in source}.get("default")
     return None if not isinstance(source, str) else with_source(source, folder, tokenizer)
 
 

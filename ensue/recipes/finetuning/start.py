@@ -90,9 +90,11 @@ def explain(tuning: Tuning, display: Display) -> None:
     display.heading("the run")
     for line in tuning.work.told:
         display.say(line)
+    total = sum(parameter.numel() for parameter in engine.model.parameters())
+    kept = f" beside {total - trained:,} that stay as they are" if trained < total else ""
     display.say(
-        f"{trained:,} parameters, {engine.schedule.steps:,} steps of {examples} examples ({config.epochs} epochs), "
-        f"lr {config.optimizer.lr:g}, {config.precision}, seed {config.seed}"
+        f"{trained:,} parameters{kept}, {engine.schedule.steps:,} steps of {examples} examples "
+        f"({config.epochs} epochs), lr {config.optimizer.lr:g}, {config.precision}, seed {config.seed}"
     )
 
 
