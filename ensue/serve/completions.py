@@ -94,6 +94,7 @@ class _Answers:
     def __init__(self, service: Service, asked: _Asked) -> None:
         self.service, self.asked = service, asked
         self.tokenizer = service.lm.tokenizer
+        self._joint = "" if self.tokenizer.lossless else " "  # GPT's tokenizer strips the space between the two
         self.head: dict[str, Any] = {
             "id": f"cmpl-{uuid.uuid4().hex}",
             "object": "text_completion",
@@ -144,7 +145,7 @@ class _Answers:
     def _choice(self, piece: Piece, prompt: Sequence[int], told: Sequence[Told], *, begins: bool) -> dict[str, Any]:
         """One choice, or a part of it; where it `begins`, what is echoed stands before the text."""
         body = self.asked.body
-        echoed = self.tokenizer.decode(prompt) if body.echo else ""
+        echoed = self.tokenizer.decode(prompt) + self._joint if body.echo else ""
         text = echoed + piece.text if begins else piece.text
         logprobs = None
         if body.logprobs is not None:

@@ -36,6 +36,9 @@ class Door:
             await error.answer()(scope, receive, answer)
         except TimeoutError:
             await self._too_late(scope, receive, answer)
+        except Exception:
+            if not answer.status:  # else it was logged and answered already
+                raise
         finally:
             self.count(scope["path"], answer.status)
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
 
 from ensue.core.device import choose_device
 from ensue.generate.engine.opening import EngineSettings, context_bytes
@@ -25,11 +29,24 @@ def open_model(
     on_cpu = choose_device(device).type == "cpu"
     if dtype == "int8" and not on_cpu:
         raise ValueError("int8 is for CPUs; use bf16 on a GPU.")
-    lm = load(path, device=device, dtype="fp32" if on_cpu or dtype == "int8" else dtype)
+    with enough_memory(path):
+        lm = load(path, device=device, dtype="fp32" if on_cpu or dtype == "int8" else dtype)
     settings = EngineSettings(dtype, most=most)
     needed = context_bytes(lm.config, settings)
     held = read_bytes(cache) if cache is not None else max(needed, min(USUAL_CACHE, most * needed))
     return lm, EngineSettings(dtype, cache_bytes=held, most=most)
+
+
+@contextmanager
+def enough_memory(name: str) -> Iterator[None]:
+    """Say in words where a device's memory does not suffice inside the block."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ValueError(
+            f"there is not enough memory on the device for {name} ({error}). Give a smaller --cache, or end what else "
+            "uses the device, such as another server."
+        ) from error
 
 
 def read_bytes(text: str) -> int:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-import torch
 import uvicorn
 
 from ensue.generate.engine.engine import Engine
@@ -18,6 +17,7 @@ from ensue.generate.lm import LM
 from ensue.serve.app import guarded, make_app
 from ensue.serve.constraining import Constraining
 from ensue.serve.metrics import Metrics
+from ensue.serve.opening import enough_memory
 from ensue.serve.service import Service
 from ensue.serve.settings import ServeSettings
 from ensue.serve.worker import Worker
@@ -33,13 +33,8 @@ def make_service(lm: LM, settings: ServeSettings, engine: Engine) -> Service:
 
 def open_service(lm: LM, settings: ServeSettings, engine: EngineSettings, *, draft: LM | None = None) -> Service:
     """A service with an engine for a model. Raises ValueError where there is no memory for it."""
-    try:
+    with enough_memory(settings.name):
         return make_service(lm, settings, open_engine(lm, engine, draft=draft))
-    except torch.OutOfMemoryError as error:
-        raise ValueError(
-            f"there is not enough memory on the device for {settings.name} and a cache of {engine.cache_bytes:,} bytes "
-            f"({error}). Give a smaller --cache, or end the other program that uses it."
-        ) from error
 
 
 @contextlib.contextmanager

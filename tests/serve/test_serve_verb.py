@@ -11,10 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+import torch
 
 from ensue.generate.lm import LM
 from ensue.model.weights import save_model
-from ensue.serve.opening import open_model, read_bytes
+from ensue.serve.opening import enough_memory, open_model, read_bytes
 from ensue.serve.running import listening
 from ensue.serve.settings import Limits, read_key
 from ensue.serve_verbs import Serve
@@ -84,6 +85,11 @@ def test_what_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_socket_is_bound_before_anything_is_loaded() -> None:
     with listening("127.0.0.1", 0) as bound:
         assert bound.getsockname()[1] > 0
+
+
+def test_a_device_that_is_full() -> None:
+    with pytest.raises(ValueError, match="another server"), enough_memory("fox"):
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
 
 def test_amounts_of_memory(folder: Path) -> None:
