@@ -39,6 +39,13 @@ def test_the_models_own_template_is_used(server, lm: LM, prompt) -> None:
     assert lm.tokenizer.end in prompt
 
 
+def test_developers_speak_for_the_system(server) -> None:
+    said = [{"role": "developer", "content": "You are a fox."}, *PLAIN_MESSAGES[1:]]
+    bodies = [{"messages": messages, "max_tokens": 6, "seed": 1} for messages in (said, PLAIN_MESSAGES)]
+    answers = [server.http.post("/v1/chat/completions", json=body).json()["choices"] for body in bodies]
+    assert answers[0] == answers[1]
+
+
 def test_streams_and_log_probabilities(server, prompt) -> None:
     client = server.openai()
     asked = {"model": "fox", "messages": MESSAGES, "max_completion_tokens": 10, "temperature": 1, "seed": 4, "n": 2}

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ensue.generate.engine.opening import EngineSettings
 from ensue.generate.lm import LM
 
 PROMPT = "The fox said"
@@ -65,6 +66,22 @@ def test_prompts_may_be_text_tokens_or_lists_of_either(server, lm: LM) -> None:
     assert server.complete(prompt="", max_tokens=5, temperature=0)["choices"][0]["text"] == lm.generate(
         "", max_new_tokens=5
     )
+
+
+def test_null_means_left_out(server) -> None:
+    body = {"prompt": PROMPT, "seed": 1}
+    nulls = dict.fromkeys(
+        ("max_tokens", "temperature", "top_p", "n", "best_of", "stop", "logprobs", "stream", "suffix")
+    )
+    assert server.complete(**body, **nulls)["choices"] == server.complete(**body)["choices"]
+
+
+def test_guesses_change_nothing(lm: LM, server, start) -> None:
+    guessing = start(lm, engine=EngineSettings(cache_bytes=1 << 24, lookup=True))
+    for body in ({"stop": "e"}, {"n": 3, "logprobs": 2}, {"stop": ["a", "t"], "frequency_penalty": 0.5}):
+        asked = {"prompt": "the wood was the wood was", "max_tokens": 30, "temperature": 0.6, "seed": 2, **body}
+        assert guessing.complete(**asked)["choices"] == server.complete(**asked)["choices"]
+    assert guessing.service.engine.drafted_tokens
 
 
 def test_streams_through_the_client(server, lm: LM) -> None:
