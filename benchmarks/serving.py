@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import re
 import subprocess
@@ -189,9 +190,11 @@ def main() -> None:
     parser.add_argument("--dtype", default="bf16")
     parser.add_argument("--quick", action="store_true", help="a small model and few requests; results are not kept")
     parser.add_argument("--parts", default="steady,overload,memory")
+    parser.add_argument("--name", default="serving", help="of the file with the results")
     parser.add_argument("--requests", type=int, default=10_000, help="of the part about memory")
     arguments = parser.parse_args()
     told: dict[str, Any] = {"machine": machine("torch", "fastapi", "uvicorn"), "dtype": arguments.dtype}
+    told["load_before"] = round(os.getloadavg()[0], 2)
     parts = arguments.parts.split(",")
     with tempfile.TemporaryDirectory() as place:
         folder = arguments.model or make_model(Path(place) / "model", small=arguments.quick)
@@ -220,7 +223,7 @@ def main() -> None:
                 told["memory"] = asyncio.run(memory(address, process, count, vocabulary))
             print(json.dumps(told["memory"]))
     if not arguments.quick:
-        write_results("serving", told)
+        write_results(arguments.name, told)
 
 
 if __name__ == "__main__":

@@ -115,12 +115,13 @@ class _Answers:
         for number in range(len(writing.choices)):
             yield event(number, {"role": "assistant", "content": ""}, None)
         written = 0
-        texts = [Trimmed() for _ in writing.choices]
+        trimmed, said = [Trimmed() for _ in writing.choices], ["" for _ in writing.choices]
         async for piece in failing(writing.pieces()):
             if isinstance(piece, bytes):
                 yield piece
                 return
-            text = texts[piece.choice].feed(piece.text)
+            text = trimmed[piece.choice].feed(piece.text)
+            said[piece.choice] += text
             if text or piece.tokens:
                 yield event(piece.choice, {"content": text}, None, self._logprobs(piece))
             if piece.finished is not None:
@@ -128,6 +129,7 @@ class _Answers:
                 yield event(piece.choice, {}, piece.finished)
         if counted:
             yield as_event({**head, "choices": [], "usage": self._usage(written)})
+        log_text(self.service, [self.prompt], said)
         yield DONE
 
     def _head(self, kind: str) -> dict[str, Any]:

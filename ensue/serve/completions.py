@@ -75,11 +75,11 @@ async def _read(service: Service, body: CompletionBody) -> _Asked:
     prompts = await read_prompts(service, given)
     base = base_request(service, body)
     likeliest = body.logprobs or 0
-    usual = body.max_tokens if "max_tokens" in body.model_fields_set else None
+    asked = body.max_tokens if "max_tokens" in body.model_fields_set else None
     requests = []
     for prompt in prompts:
         request = replace(
-            base, tokens=tuple(prompt), most=room_for(service, prompt, usual, usual=16), likeliest=likeliest
+            base, tokens=tuple(prompt), most=room_for(service, prompt, asked, usual=16), likeliest=likeliest
         )
         service.check(request, "prompt")
         told = body.echo and body.logprobs is not None
@@ -121,7 +121,7 @@ class _Answers:
         options = self.asked.body.stream_options
         counted = options is not None and options.include_usage
         usage = {"usage": None} if counted else {}
-        sent = dict.fromkeys(range(len(writing.choices)), 0)
+        sent: dict[int, str] = {}
         told: dict[int, tuple[Told, ...]] = {}
         written = 0
         async for piece in failing(writing.pieces()):
@@ -135,11 +135,12 @@ class _Answers:
             if not (piece.text or piece.tokens or piece.finished):
                 continue
             first = number - number % self.asked.each
-            choice = self._choice(piece, self.asked.prompt_of(number), told.get(first, ()), begins=not sent[number])
-            sent[number] += 1
+            choice = self._choice(piece, self.asked.prompt_of(number), told.get(first, ()), begins=number not in sent)
+            sent[number] = sent.get(number, "") + choice["text"]
             yield as_event({**self.head, "choices": [{**choice, "index": number}], **usage})
         if counted:
             yield as_event({**self.head, "choices": [], "usage": self._usage(written)})
+        log_text(self.service, self.asked.prompts, [sent[number] for number in sorted(sent)])
         yield DONE
 
     def _choice(self, piece: Piece, prompt: Sequence[int], told: Sequence[Told], *, begins: bool) -> dict[str, Any]:

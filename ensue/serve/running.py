@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import socket
 import sys
@@ -69,6 +70,8 @@ def serve(service: Service, bound: socket.socket, *, ready: Callable[[], None] =
         backlog=BACKLOG,
     )
     server = uvicorn.Server(config)
+    gc.collect()
+    gc.freeze()  # what is loaded now stays, and need not be looked through again and again
     bound.listen(BACKLOG)  # whoever comes from now on waits for the few moments until the first answer
     ready()
     server.run(sockets=[bound])

@@ -151,7 +151,12 @@ class Worker:
 
     def _submit(self, choices: Sequence[Choice]) -> None:
         for choice in choices:
-            number = self._engine.submit(choice.request)
+            try:
+                number = self._engine.submit(choice.request)
+            except ValueError as error:
+                self._count(-1)
+                self._tell([(choice, choice.fail(error))])
+                continue
             self._choices[number] = choice
             self._numbers[id(choice)] = number
 

@@ -103,9 +103,13 @@ def test_texts_are_logged_only_where_that_was_asked_for(lm: LM, start, caplog) -
         start(lm).complete(**body)
     assert "secret" not in caplog.text
     with caplog.at_level("INFO"):
-        start(lm, log_text=True).complete(**body)
-    (record,) = [record for record in caplog.records if record.name == "ensue.serve.text"]
-    assert json.loads(record.message)["prompts"] == ["a secret 狐"]
+        here = start(lm, log_text=True)
+        (choice,) = here.complete(**body)["choices"]
+        here.http.post("/v1/completions", json={**body, "stream": True})
+        here.http.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "hi"}], "stream": True})
+    records = [json.loads(record.message) for record in caplog.records if record.name == "ensue.serve.text"]
+    assert records[0] == records[1] == {"prompts": ["a secret 狐"], "answers": [choice["text"]]}
+    assert "hi" in records[2]["prompts"][0]
 
 
 def test_cross_origin_is_off_unless_asked_for(lm: LM, server, start) -> None:
