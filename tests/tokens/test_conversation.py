@@ -11,6 +11,7 @@ from ensue.recipes.parts import tokenizer_files
 from ensue.tokens.byte_level import ByteLevelTokenizer, train_byte_level
 from ensue.tokens.conversation import (
     ChatTemplate,
+    Ends,
     checked_messages,
     encode,
     ends_of,
@@ -21,6 +22,7 @@ from ensue.tokens.conversation import (
     with_source,
     with_template,
 )
+from ensue.tokens.conversation_rows import rows_of
 from ensue.tokens.gpt1 import Gpt1Tokenizer
 from ensue.tokens.tokenizer import load_tokenizer
 
@@ -169,6 +171,11 @@ def test_where_the_line_ends_the_text(shared_data: Path) -> None:
     ids = encode(template, tokenizer, TALK[:3], add_generation_prompt=False)
     assert ids.count(tokenizer.end) == 3
     assert ids[-1] == tokenizer.end
+    assert ends_of(template, tokenizer) == Ends(frozenset({tokenizer.end}), ())
+    (row,) = rows_of(template, tokenizer, [TALK[:3]], limit=100)
+    assert row.ids.tolist() == ids
+    assert tokenizer.decode(row.ids[row.scored > 0].tolist()) == "to the sea . mostly ."
+    assert row.scored[-1] == 1
 
 
 def test_what_is_no_conversation() -> None:
