@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import weakref
-from multiprocessing import Pipe, get_context
+from multiprocessing import Pipe, current_process, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -52,8 +52,7 @@ class Extractor:
         if self._line is None or self._owner != os.getpid():
             ours, theirs = Pipe()
             with theirs:
-                from_server = sys.modules["__main__"].__name__ == FORKED_MAIN
-                self._child = _forked(theirs, ours) if from_server else _started_anew(theirs)
+                self._child = _forked(theirs, ours) if _is_worker() else _started_anew(theirs)
             self._line, self._owner = ours, os.getpid()
             weakref.finalize(self, _stop, ours, self._child, self._owner)
         return self._line
@@ -64,6 +63,11 @@ class Extractor:
         self._line.close()
         self._line = None
         return TOO_LONG if _end_of(self._child) == -signal.SIGPROF else CRASHED
+
+
+def _is_worker() -> bool:
+    """Whether multiprocessing's server has forked this process, to work and with leave to have children."""
+    return sys.modules["__main__"].__name__ == FORKED_MAIN and not current_process().daemon
 
 
 def _forked(line: Connection, ours: Connection) -> BaseProcess:

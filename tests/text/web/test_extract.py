@@ -225,3 +225,38 @@ def test_deep_and_broken_pages_do_no_harm(judge: Judge) -> None:
     for page in pages:
         judge(html(page))
     assert judge(html(PAGE)).reason == "main text extracted"
+
+
+WORKERS = """
+import multiprocessing, sys
+from ensue.text.document import Document
+from ensue.text.web.extract import Extract
+
+def extract(page):
+    judge = Extract().prepare()
+    verdict = judge(Document.of(page, "x", {"type": "text/html"}))
+    child = judge.args[0]._child
+    return verdict.reason, type(child).__name__
+
+if __name__ == "__main__":
+    from concurrent.futures import ProcessPoolExecutor
+
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(1, context) as pool:
+        print(*pool.submit(extract, sys.argv[1]).result())
+    with context.Pool(1) as pool:
+        print(*pool.apply(extract, (sys.argv[1],)))
+    print(*extract(sys.argv[1]))
+"""
+
+
+def test_workers_fork_their_children(tmp_path: Path) -> None:
+    """And those that may have none, or may not be forked, start a Python of its own."""
+    script = tmp_path / "workers.py"
+    script.write_text(WORKERS)
+    done = subprocess.run([sys.executable, script, PAGE], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.splitlines() == [
+        "main text extracted ForkProcess",
+        "main text extracted Popen",
+        "main text extracted Popen",
+    ]
