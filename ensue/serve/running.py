@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import uvicorn
+from fastapi import FastAPI
 
 from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.opening import EngineSettings, open_engine
@@ -54,12 +55,23 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         yield bound
 
 
-def serve(service: Service, bound: socket.socket, *, ready: Callable[[], None] = lambda: None) -> None:
-    """Serve until SIGINT or SIGTERM; what is being answered then is finished, and nothing new is taken."""
+def serve(
+    service: Service,
+    bound: socket.socket,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    extend: Callable[[FastAPI], None] = lambda app: None,
+) -> None:
+    """Serve until SIGINT or SIGTERM; what is being answered then is finished, and nothing new is taken.
+
+    `ready` is called once it can be asked, and `extend` may add routes to the app before, which are guarded as its own.
+    """
     settings = service.settings
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+    app = make_app(service)
+    extend(app)
     config = uvicorn.Config(
-        guarded(make_app(service), service),
+        guarded(app, service),
         log_level="warning",
         access_log=False,
         server_header=False,
