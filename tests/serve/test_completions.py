@@ -1,6 +1,7 @@
 """/v1/completions through the `openai` package and by hand, beside the model itself."""
 
 import asyncio
+import contextlib
 import json
 import random
 
@@ -15,6 +16,7 @@ from ensue.generate.engine.opening import EngineSettings
 from ensue.generate.lm import LM
 
 PROMPT = "The fox said"
+SCORED = {"context": "The fox", "continuation": " said to the crow"}
 
 
 def test_what_is_written_is_what_the_model_writes(server, lm: LM) -> None:
@@ -220,8 +222,19 @@ def test_requests_in_any_company_get_the_same(server) -> None:
     alone = [server.complete(**body) for body in bodies]
 
     async def all_at_once() -> list[dict]:
+        """With others that go away in the middle, and that want other things."""
         async with httpx.AsyncClient(base_url=server.address, timeout=60, trust_env=False) as client:
+
+            async def leave(number: int) -> None:
+                body = {"prompt": "the wood was", "max_tokens": 60, "n": 2, "seed": number, "ignore_end": True}
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(client.post("/v1/completions", json=body), 0.02 * number)
+
+            others = [asyncio.create_task(leave(number)) for number in range(1, 12)]
+            for path, body in (("/v1/embeddings", {"input": ["a", "b c"]}), ("/v1/score", {"items": [SCORED] * 3})):
+                others += [asyncio.create_task(client.post(path, json=body)) for _ in range(3)]
             answers = await asyncio.gather(*(client.post("/v1/completions", json=body) for body in bodies))
+            await asyncio.gather(*others)
             return [answer.json() for answer in answers]
 
     for one, other in zip(alone, asyncio.run(all_at_once()), strict=True):
