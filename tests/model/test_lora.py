@@ -1,6 +1,7 @@
 """LoRA: the merged model computes the same, gradients are right, frozen weights stay, and `peft` agrees."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -23,7 +24,12 @@ PLACES = {
 }
 """Where `transformers` has each matrix."""
 
-CONFIGS = {"gpt": gpt(**SIZE), "gpt2": gpt2(**SIZE), "modern": modern(**SIZE)}
+CONFIGS = {
+    "gpt": gpt(**SIZE),
+    "gpt2": gpt2(**SIZE),
+    "modern": modern(**SIZE),
+    "untied": replace(gpt2(**SIZE), tied=False),
+}
 
 
 def adapted_model(
