@@ -15,7 +15,7 @@ WEIGHT_FILES = (
     "pytorch_model.bin.index.json",
 )
 ORIGINAL_RELEASE = "params_shapes.json"
-HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
