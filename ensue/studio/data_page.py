@@ -15,7 +15,7 @@ from ensue.studio.data_drawing import draw_document, draw_dropped, draw_table, s
 from ensue.studio.data_list import DataChoice, facts_of, find_data
 from ensue.studio.document_store import DocumentStore, Found, Sizes, shown_size
 from ensue.studio.dropped import Drops, Reason, drop_reasons, dropped_documents, is_corpus, step_counts
-from ensue.studio.frame import Visit, frame, heading
+from ensue.studio.frame import Visit, frame, heading, is_here
 from ensue.studio.problems import Problem, problem_of
 
 MOST_QUERY = 200
@@ -31,7 +31,8 @@ def add_data_page(given: Sequence[Path], runs: Path) -> None:
         with frame("data", request) as visit:
             ui.label(visit.say("data.lead")).classes("faint")
             place = ui.element("div").style("display: contents")
-        await ui.context.client.connected()
+        if not await is_here():
+            return
         with place:
             choices = await run.io_bound(find_data, given, runs)
             if not choices:

@@ -24,7 +24,7 @@ from ensue.studio.evaluation_book import (
     open_all,
 )
 from ensue.studio.evaluation_drawing import draw_item, intervals_figure, number_cell
-from ensue.studio.frame import Visit, frame, heading
+from ensue.studio.frame import Visit, frame, heading, is_here
 from ensue.studio.problems import Problem, problem_of
 
 READING_ERRORS = (ValueError, OSError, KeyError, TypeError)
@@ -39,7 +39,8 @@ def add_evaluate_page(places: Sequence[Path]) -> None:
         with frame("evaluate", request) as visit:
             ui.label(visit.say("evaluate.lead")).classes("faint")
             place = ui.element("div").style("display: contents")
-        await ui.context.client.connected()
+        if not await is_here():
+            return
         with place:
             choices = await run.io_bound(find_evaluations, places)
             if not choices:

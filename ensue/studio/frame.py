@@ -67,6 +67,13 @@ def frame(place: Place, request: Request) -> Iterator[Visit]:
         yield Visit(language, say)
 
 
+async def is_here() -> bool:
+    """Wait for the browser to connect; False where it has left before it did."""
+    client = ui.context.client
+    await client.connected()
+    return client.has_socket_connection
+
+
 def heading(text: str, level: int = 2) -> ui.element:
     """A heading of the page."""
     with ui.element(f"h{level}") as element:

@@ -12,7 +12,7 @@ from fastapi import Request
 from nicegui import run, ui
 
 from ensue.studio.desk import Desk, desk_of_this_tab
-from ensue.studio.frame import Visit, frame, heading
+from ensue.studio.frame import Visit, frame, heading, is_here
 from ensue.studio.lens_figures import attention_figure, heads_figure, lens_figure
 from ensue.studio.lenses import Attention, Inside, attention_of, look_inside
 from ensue.studio.models import ModelChoice, Models, OpenModel
@@ -29,7 +29,8 @@ def add_inside_page(models: Models) -> None:
         with frame("inside", request) as visit:
             ui.label(visit.say("inside.lead")).classes("faint")
             place = ui.element("div").style("display: contents")
-        await ui.context.client.connected()
+        if not await is_here():
+            return
         with place:
             await _InsidePage(visit, models, desk_of_this_tab()).build()
 

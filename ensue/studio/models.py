@@ -31,9 +31,11 @@ class ModelChoice:
 
 @dataclass
 class OpenModel:
-    """A loaded model and the thread that runs it; `lm` is the very model that writes."""
+    """A loaded model and the thread that runs it; `lm` is the very model that writes, and `key` tells its weights apart
+    from all others."""
 
     choice: ModelChoice
+    key: str
     lm: LM
     writer: Writer
     used: int = 0
@@ -80,7 +82,7 @@ class Models:
             if model is None:
                 self._make_room()
                 lm = self.loaded.get(choice.path) or _load(choice.path)
-                model = self._open[key] = OpenModel(choice, lm, Writer(_engine(lm)))
+                model = self._open[key] = OpenModel(choice, key, lm, Writer(_engine(lm)))
             model.used = self._clock
             return model
 

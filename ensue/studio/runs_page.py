@@ -10,7 +10,7 @@ from fastapi import Request
 from nicegui import run as background
 from nicegui import ui
 
-from ensue.studio.frame import Visit, frame, heading
+from ensue.studio.frame import Visit, frame, heading, is_here
 from ensue.studio.problems import Problem, problem_of
 from ensue.studio.reading_panel import draw_documents
 from ensue.studio.run_book import RunBook
@@ -34,7 +34,8 @@ def add_runs_page(book: RunBook) -> None:
         with frame("runs", request) as visit:
             ui.label(visit.say("runs.lead", str(book.folder))).classes("faint")
             place = ui.element("div").style("display: contents")
-        await ui.context.client.connected()
+        if not await is_here():
+            return
         with place:
             await _RunsPage(visit, book, chosen=[run] if run else []).build()
 

@@ -50,6 +50,7 @@ class Sheet:
         self._turn = 0
         self._prompt_read = 0
         self._written = 0
+        self._changed_from = 0
         self._began = self._lasted = 0.0
 
     @property
@@ -74,7 +75,7 @@ class Sheet:
         old = self.model
         if old is not None and old.lm.tokenizer.fingerprint != model.lm.tokenizer.fingerprint:
             self.branches = Branches()
-        elif old is not None and old.lm is not model.lm:
+        elif old is not None and old.key != model.key:
             self.branches = _prompt_only(self.branches)
         self.model = model
 
@@ -121,6 +122,7 @@ class Sheet:
 
     def stop(self) -> None:
         """Write no more. What comes all the same is of an earlier turn, and dropped."""
+        self._changed_from = 0
         if self._stop is not None:
             self._stop()
             self._end()
@@ -140,9 +142,14 @@ class Sheet:
                 self._take(told)
         return changed
 
-    def shown(self) -> list[Shown]:
-        """The text as a page shows it."""
-        return [] if self.model is None else show_tokens(self.model.lm.tokenizer, self.branches.path())
+    def shown(self, first: int = 0) -> list[Shown]:
+        """The text as a page shows it, from place `first` on."""
+        return [] if self.model is None else show_tokens(self.model.lm.tokenizer, self.branches.path(), first)
+
+    def changes(self) -> int:
+        """The first place that has changed since this was asked last."""
+        first, self._changed_from = self._changed_from, len(self.branches.path())
+        return first
 
     def text(self) -> str:
         """The text that is shown, prompt included."""
@@ -192,6 +199,7 @@ class Sheet:
         assert self.model is not None
         for told in event.prompt:
             self.branches.learn(self._prompt_read, self._known(told))
+            self._changed_from = min(self._changed_from, self._prompt_read)
             self._prompt_read += 1
         for told in event.new:
             if not self._written:

@@ -60,7 +60,9 @@ def _documents(run: RunFolder, step: int) -> StepReading:
         tokens = shards[document.get("part", "")].tokens
         stop = min(document["stop"] - 1, document["start"] + EXCERPT_TOKENS)  # without its end token
         text = data.tokenizer.decode(tokens[document["start"] : stop].tolist())
-        shown.append(Read(document["source"], document["id"], document["tokens"], text[:EXCERPT_CHARACTERS]))
+        shown.append(
+            Read(document["source"], document["id"], document["tokens"], text.rstrip("\ufffd")[:EXCERPT_CHARACTERS])
+        )
     total = sum(document["tokens"] for document in told["documents"])
     return StepReading(step, told["trained"], len(told["documents"]), total, tuple(shown))
 

@@ -46,14 +46,16 @@ class TokenText:
         self._on_pick, self._on_onward = on_pick, on_onward
         self._pieces: list[TokenPiece] = []
 
-    def show(self, tokens: Sequence[Shown]) -> None:
-        """Draw the text."""
-        needed = -(-len(tokens) // PIECE)
+    def show(self, tokens: Sequence[Shown], *, first: int = 0) -> None:
+        """Draw the text from place `first` on, where a piece must begin; what comes before it is drawn already."""
+        assert first % PIECE == 0
+        before = first // PIECE
+        needed = before - (-len(tokens) // PIECE)
         while len(self._pieces) > needed:
             self._place.remove(self._pieces.pop())
         while len(self._pieces) < needed:
             self._pieces.append(self._piece(len(self._pieces) * PIECE))
-        for number, piece in enumerate(self._pieces):
+        for number, piece in enumerate(self._pieces[before:]):
             piece.show(tokens[number * PIECE : (number + 1) * PIECE])
 
     def _piece(self, first: int) -> TokenPiece:

@@ -44,16 +44,14 @@ class Shown:
         }
 
 
-def show_tokens(tokenizer: Tokenizer, nodes: Sequence[Node]) -> list[Shown]:
-    """A text's tokens in order.
+def show_tokens(tokenizer: Tokenizer, nodes: Sequence[Node], first: int = 0) -> list[Shown]:
+    """A text's tokens in order, from place `first` on.
 
     `others` of each are the likeliest in its place: (token, label, its probability in words, and as a share, whether
     there is a branch with it).
     """
-    return [
-        _shown(tokenizer, node, text)
-        for node, text in zip(nodes, texts_of(tokenizer, [node.told.token for node in nodes]), strict=True)
-    ]
+    texts = texts_of(tokenizer, [node.told.token for node in nodes])
+    return [_shown(tokenizer, node, text) for node, text in zip(nodes[first:], texts[first:], strict=True)]
 
 
 def texts_of(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[str]:

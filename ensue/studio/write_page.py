@@ -10,12 +10,12 @@ from fastapi import Request
 from nicegui import run, ui
 
 from ensue.studio.desk import Desk, desk_of_this_tab
-from ensue.studio.frame import Visit, frame
+from ensue.studio.frame import Visit, frame, is_here
 from ensue.studio.models import ModelChoice, Models
 from ensue.studio.problems import Problem, problem_of
 from ensue.studio.sheet import Sheet
 from ensue.studio.texts import say_problem
-from ensue.studio.token_piece import TokenText
+from ensue.studio.token_piece import PIECE, TokenText
 from ensue.studio.token_texts import LEVELS
 from ensue.studio.write_settings import WriteControls
 
@@ -34,7 +34,8 @@ def add_write_page(models: Models) -> None:
         with frame("write", request) as visit:
             ui.label(visit.say("write.lead")).classes("faint")
             place = ui.element("div").style("display: contents")
-        await ui.context.client.connected()
+        if not await is_here():
+            return
         with place:
             await _WritePage(visit, models, desk_of_this_tab()).build()
 
@@ -79,7 +80,8 @@ class _WritePage:
         return self.columns if self.desk.beside else self.columns[:1]
 
     async def write(self) -> None:
-        await self._with_models(lambda sheet: sheet.begin(self.prompt.value or "", self.controls.settings))
+        settings = self.controls.settings
+        await self._with_models(lambda sheet: sheet.begin(self.prompt.value or "", settings), newest=True)
 
     async def go_on(self) -> None:
         await self._with_models(lambda sheet: sheet.go_on(self.controls.settings))
@@ -107,9 +109,9 @@ class _WritePage:
             column.draw()
         self._buttons()
 
-    async def _with_models(self, do: Callable[[Sheet], None]) -> None:
+    async def _with_models(self, do: Callable[[Sheet], None], *, newest: bool = False) -> None:
         for column in self.shown:
-            if await column.open():
+            if await column.open(newest=newest):
                 do(column.sheet)
         self.refresh()
 
@@ -142,6 +144,7 @@ class _Column:
     def __init__(self, page: _WritePage, sheet: Sheet, number: int, choices: list[ModelChoice]) -> None:
         self.page, self.sheet, self.number = page, sheet, number
         self.drawn_writing = False
+        self.drawn = 0
         self.said: str | None = None
         self.opening = 0
         self.choices = {choice.path: choice for choice in choices}
@@ -168,9 +171,15 @@ class _Column:
             self.branches = ui.element("div").classes("branches")
         self.text = TokenText(self.paper, words, on_pick=self._pick, on_onward=self._onward)
 
-    async def open(self) -> bool:
-        """Have the chosen model ready; False, with a message, where it cannot be."""
+    async def open(self, *, newest: bool = False) -> bool:
+        """Have the chosen model ready; False, with a message, where it cannot be.
+
+        A text goes on with the weights that it was begun with, unless the `newest` of a run are asked for.
+        """
         path = self.page.desk.paths[self.number]
+        held = self.sheet.model
+        if not newest and held is not None and held.choice.path == path and not held.writer.closed:
+            return True
         choice = self.choices.get(path) or ModelChoice(path, path)
         self.opening += 1
         self._draw_message()
@@ -192,14 +201,15 @@ class _Column:
     def draw(self) -> None:
         sheet, say = self.sheet, self.page.say
         self.drawn_writing = sheet.writing
-        shown = sheet.shown()
-        self.text.show(shown)
+        first = sheet.changes() // PIECE * PIECE if self.drawn else 0
+        self.text.show(sheet.shown(first), first=first)
+        self.drawn = count = len(sheet.branches.tokens)
         self.paper.classes(**({"add": "live"} if sheet.writing else {"remove": "live"}))
         self._draw_message()
         bits = sheet.bits
-        told = (f"{len(shown):,}", "–" if bits is None else f"{bits:.2f}", f"{sheet.speed:,.0f}")
-        self.stats.set_text(say("write.stats", *told) if shown else "")
-        self.look.set_visibility(bool(shown))
+        told = (f"{count:,}", "–" if bits is None else f"{bits:.2f}", f"{sheet.speed:,.0f}")
+        self.stats.set_text(say("write.stats", *told) if count else "")
+        self.look.set_visibility(count > 0)
         if not sheet.writing:
             self._draw_branches()
 

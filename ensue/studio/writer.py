@@ -24,6 +24,7 @@ class Writer:
         self._engine = engine
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._told: dict[int, Tell] = {}
+        self.closed = False
         self._thread = threading.Thread(target=self._run, name="ensue-studio-writer", daemon=True)
         self._thread.start()
 
@@ -70,6 +71,7 @@ class Writer:
 
     def close(self) -> None:
         """End after the step that is going on."""
+        self.closed = True
         self._orders.put(None)
 
     def _run(self) -> None:
