@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from ensue.cli import Train
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
 from ensue.model.presets import gpt2, modern, preset
@@ -20,6 +19,7 @@ from ensue.recipes.plan_check import certain, check_fits, system_memory
 from ensue.recipes.plan_memory import Layout, Precision, memory, saved_per_token
 from ensue.recipes.run_config import with_changes
 from ensue.train.parallel import ParallelConfig, Place
+from ensue.verbs.training import Train
 
 Ensue = Callable[..., tuple[int, str]]
 

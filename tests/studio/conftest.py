@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from ensue.cli import main
-from ensue.evaluate_verbs import Evaluate
 from ensue.recipes.data import prepare_files
 from ensue.recipes.display import Display
-from ensue.task_verbs import Finetune
 from ensue.text.curation.curate import curate
 from ensue.text.curation.passes import Done, Task
 from ensue.text.curation.step import Judge, Verdict, drop, keep
 from ensue.text.document import Document
+from ensue.verbs.evaluating import Evaluate
+from ensue.verbs.tuning import Finetune
 
 TEXT = (
     "the fox ran to the old wood and sang a song of rain while a crow slept in the dark "  # and what HTML would eat

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import torch
 
-from ensue.evaluate_verbs import Compare, Evaluate
 from ensue.model.gpt import GPT
 from ensue.model.presets import gpt2
 from ensue.model.weights import save_model
 from ensue.tokens.byte_level import train_byte_level
+from ensue.verbs.evaluating import Compare, Evaluate
 
 TEXT = "the fox ran to the old wood and sang a song of rain while a crow slept 狐狸 in the dark"
 WORDS = TEXT.split()
@@ -213,7 +213,7 @@ def test_killed_and_gone_on_with(ask: Evaluate, place: Path, tmp_path: Path) -> 
         "import sys, time\nfrom dataclasses import replace\nfrom pathlib import Path\n"
         "from ensue.evaluate.local import LocalScorer\n"
         "import ensue.recipes.evaluating.models as models\n"
-        "from ensue.evaluate_verbs import Evaluate\n"
+        "from ensue.verbs.evaluating import Evaluate\n"
         "class Slow(LocalScorer):\n"
         "    def loglikelihood(self, *given):\n"
         "        time.sleep(0.05)\n"
@@ -326,7 +326,7 @@ def test_a_served_model_is_named_with_its_address(ask: Evaluate) -> None:
 
 def test_beams_are_made_greedy_where_that_is_asked() -> None:
     from ensue.evaluate.builtin import task_called
-    from ensue.evaluate_verbs import _written_as
+    from ensue.verbs.evaluating import _written_as
 
     tasks = tuple(map(task_called, ("nq_open", "rocstories", "cnn_dailymail")))
     assert [task.decoding.kind for task in tasks] == ["beam", "greedy", "sample"]

@@ -12,8 +12,8 @@ from ensue import cli
 from ensue.model.gpt import GPT
 from ensue.model.presets import gpt2
 from ensue.model.weights import save_model
-from ensue.task_verbs import Finetune
 from ensue.tokens.byte_level import train_byte_level
+from ensue.verbs.tuning import Finetune
 
 cli.VERBS.setdefault("finetune", Finetune)
 

@@ -25,7 +25,7 @@ import matplotlib.pyplot  # once here, and not in each of the processes below
 import ensue.core.tensor_file as tensor_file
 import ensue.recipes.finetuning.start
 from ensue import cli
-from ensue.task_verbs import Finetune
+from ensue.verbs.tuning import Finetune
 from ensue.train.engine import Engine
 
 cli.VERBS.setdefault("finetune", Finetune)

@@ -21,7 +21,7 @@ from ensue.recipes.studies.ablation import run_ablation
 from ensue.recipes.studies.conditions import conditions
 from ensue.recipes.studies.pretraining import steps_in
 from ensue.recipes.studies.settings import AblationSettings
-from ensue.recipes.studies.verb import ShowStudy
+from ensue.verbs.studies import ShowStudy
 
 LAYERS = 2
 TEXT = "river stone grey light small books near windows people carry keep under sea line plain"

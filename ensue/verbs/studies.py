@@ -1,11 +1,12 @@
-"""The verbs of studies, thin: `ensue study finetune-ablation` and `ensue study show`."""
+"""Verbs that repeat a paper's experiment."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, subcommand
 
 
 @dataclass(frozen=True)
@@ -111,3 +112,18 @@ class ShowStudy:
         if not table.is_file():
             raise ValueError(f"{self.path} has no results yet; a study writes them when its first seed is done.")
         print(table.read_text(encoding="utf-8"), end="")
+
+
+@dataclass(frozen=True)
+class Study:
+    """Repeat a paper's experiment at a small size, with seeds and intervals.
+
+    Each study shows its options: ensue study finetune-ablation --help
+
+      ensue study finetune-ablation books/ --sets-in tasks/ --out studies/ablation
+    """
+
+    action: Annotated[FinetuneAblation, subcommand("finetune-ablation", prefix_name=False)]
+
+    def start(self) -> None:
+        self.action.start()
