@@ -13,7 +13,7 @@ CELL = 64
 
 BARE = {"showgrid": False, "zeroline": False, "automargin": True}
 BLUE = [[0, "rgba(47, 127, 184, 0.02)"], [0.1, "rgba(47, 127, 184, 0.25)"], [1, "rgba(47, 127, 184, 1)"]]
-ORANGE = [[0, "rgba(224, 138, 30, 0.04)"], [1, "rgba(224, 138, 30, 0.85)"]]
+ORANGE = [[0, "rgba(224, 138, 30, 0.03)"], [1, "rgba(224, 138, 30, 0.6)"]]
 
 
 def lens_figure(inside: Inside, words: Callable[..., str]) -> Figure:

@@ -15,8 +15,10 @@ COLOURS = ("#2f7fb8", "#e08a1e", "#1b9e77", "#b0579a")
 """Told apart by people who see few colours, on light and dark alike (after Okabe and Ito)."""
 
 MOST_POINTS = 1200
-MEMORY = 0.95
-"""Weight of the past in the running mean."""
+MEAN_OF = 20
+"""The running mean is over about this share of a run's steps, 1 in so many; never over more than `LONGEST_MEAN`."""
+
+LONGEST_MEAN = 50
 
 INK, GRID = "#808994", "rgba(128, 137, 148, 0.18)"
 LAYOUT: dict[str, Any] = {
@@ -42,7 +44,7 @@ def loss_figure(runs: Sequence[WatchedRun], axis: Axis, words: Callable[[str], s
         traces.append(
             _trace(run, places, run.curves.loss, kept, line=faint, opacity=0.3, showlegend=False, name=plain(run.name))
         )
-        means = running_mean(run.curves.loss, MEMORY)
+        means = running_mean(run.curves.loss, memory_for(len(run.curves.loss)))
         spread = range(0, len(means), max(1, len(means) // MOST_POINTS))
         traces.append(_trace(run, places, means, spread, line={"color": colour, "width": 2.2}, name=plain(run.name)))
         if run.curves.held_out:
@@ -80,6 +82,11 @@ def thin(values: Sequence[float], most: int) -> list[int]:
             kept.add(min(known, key=values.__getitem__))
             kept.add(max(known, key=values.__getitem__))
     return sorted(kept)
+
+
+def memory_for(steps: int) -> float:
+    """The weight of the past in the running mean of a run of so many steps."""
+    return 1 - 1 / max(1.0, min(LONGEST_MEAN, steps / MEAN_OF))
 
 
 def running_mean(values: Sequence[float], memory: float) -> list[float]:

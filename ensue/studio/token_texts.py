@@ -88,7 +88,7 @@ def percent(share: float) -> str:
         return f"{100 * share:.0f}%"
     if share >= 0.00095:
         return f"{100 * share:.1f}%"
-    return f"{100 * share:.0e}%" if share > 0 else "0%"
+    return f"{100 * share:.2f}%" if share >= 0.0001 else "<0.01%"
 
 
 def _shown(tokenizer: Tokenizer, node: Node, text: str) -> Shown:
