@@ -1,12 +1,16 @@
 """What is shown of a model's inside, beside the same sums written out another way."""
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 import ensue
 from ensue.generate.lm import LM
+from ensue.model.gpt import GPT
+from ensue.model.patterns import Banded, Dense
 from ensue.studio.inside_page import tokens_by_weight
 from ensue.studio.lens_figures import attention_figure, heads_figure, lens_figure
 from ensue.studio.lenses import LENS_TOKENS, MOST_PLACES, attention_of, look_inside
@@ -31,6 +35,19 @@ def test_the_last_layer_says_what_the_model_says(lm: LM, tokens: list[int]) -> N
     assert {len(row) for row in inside.lens} == {len(tokens)}
     with torch.no_grad():
         said = lm.model(torch.tensor([tokens]))[0, :, : lm.tokenizer.vocab_size].softmax(-1).topk(LENS_TOKENS)
+    for cell, shares in zip(inside.lens[-1], said.values.tolist(), strict=True):
+        assert cell.probabilities == pytest.approx(shares, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"norm_place": "post"}, {"patterns": (Banded(3), Dense())}, {"tied": False, "vocab": 350}]
+)
+def test_other_kinds_of_models(lm: LM, tokens: list[int], changes: dict[str, Any]) -> None:
+    config = replace(lm.config, **changes)
+    other = LM(GPT.build(config, 3).eval(), lm.tokenizer, lm.path)
+    inside = look_inside(other, tokens)
+    with torch.no_grad():
+        said = other.model(torch.tensor([tokens]))[0, :, : lm.tokenizer.vocab_size].softmax(-1).topk(LENS_TOKENS)
     for cell, shares in zip(inside.lens[-1], said.values.tolist(), strict=True):
         assert cell.probabilities == pytest.approx(shares, abs=1e-5)
 

@@ -6,10 +6,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from nicegui import ElementFilter, ui
 from nicegui.testing import User, user_simulation
+from nicegui.testing.general import nicegui_reset_globals
 
-from ensue.studio.studio import StudioSettings, add_pages
+import ensue
+from ensue.studio.models import Models
+from ensue.studio.studio import StudioSettings, add_pages, mount_studio
 from ensue.studio.token_piece import TokenPiece
 
 from .conftest import World
@@ -88,6 +93,32 @@ def test_the_browsers_language_first(world: World, language: str, seen: str) -> 
         await user.should_see(seen, retries=50)
 
     visiting(settings_of(world), visit, language=language)
+
+
+def test_as_a_part_of_another_app(world: World) -> None:
+    lm = ensue.load(world.run)
+    with nicegui_reset_globals():
+        app = FastAPI()
+        app.get("/healthz")(lambda: {"well": True})
+        mount_studio(app, StudioSettings(runs=world.runs, loaded={"mine": lm}), path="/studio")
+        with TestClient(app) as client:
+            assert client.get("/healthz").json() == {"well": True}
+            assert client.get("/").status_code == 404
+            for place in ("/", "/runs", "/inside", "/data", "/evaluate"):
+                page = client.get(f"/studio{place}", headers={"accept-language": "zh"})
+                assert page.status_code == 200
+                assert "/studio/_nicegui/" in page.text
+                assert "https://" not in page.text.replace("https://nicegui.io", "")
+
+
+def test_a_loaded_model_writes_without_being_read_again(world: World, tmp_path: Path) -> None:
+    lm = ensue.load(world.run)
+    models = Models((), tmp_path, {"mine": lm})
+    (choice,) = models.choices()
+    try:
+        assert models.open(choice).lm is lm
+    finally:
+        models.close()
 
 
 def test_nothing_to_show_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
