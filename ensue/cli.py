@@ -15,13 +15,13 @@ import tyro
 from ensue import __version__
 from ensue.core.config import suggest
 from ensue.recipes.failure import RunFailed
-from ensue.serve_verbs import Chat, Serve
-from ensue.studio_verbs import Studio
 from ensue.verbs.bench import Bench
 from ensue.verbs.corpus import Corpus, Curate
 from ensue.verbs.evaluating import Compare, Evaluate, Probe
 from ensue.verbs.models import Convert, Generate, Info
+from ensue.verbs.serving import Chat, Serve
 from ensue.verbs.studies import Study
+from ensue.verbs.studio import Studio
 from ensue.verbs.text import Prepare, Tokenizer
 from ensue.verbs.training import Demo, Plan, Train, Verify, Why
 from ensue.verbs.tuning import Finetune

@@ -18,7 +18,7 @@ from ensue.model.weights import save_model
 from ensue.serve.opening import enough_memory, open_model, read_bytes
 from ensue.serve.running import listening
 from ensue.serve.settings import Limits, read_key
-from ensue.serve_verbs import Serve
+from ensue.verbs.serving import Serve
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def folder(make_lm: Callable[..., LM]) -> Path:
 
 
 def test_it_serves_and_ends_when_it_is_told_to(folder: Path) -> None:
-    code = "import sys; from ensue.serve_verbs import Serve; Serve(sys.argv[1], port=0, name='fox').start()"
+    code = "import sys; from ensue.verbs.serving import Serve; Serve(sys.argv[1], port=0, name='fox').start()"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(folder)], stderr=subprocess.PIPE, text=True, bufsize=1
     ) as process:
@@ -48,6 +48,24 @@ def test_it_serves_and_ends_when_it_is_told_to(folder: Path) -> None:
         assert json.loads(events[-2])["choices"][0]["finish_reason"] == "length"
         assert process.wait(30) == -signal.SIGTERM
         assert "Traceback" not in process.stderr.read()
+
+
+def test_the_studio_is_served_beside_the_api(folder: Path) -> None:
+    pytest.importorskip("nicegui", reason="the studio needs nicegui")
+    code = "import sys; from ensue.verbs.serving import Serve; Serve(sys.argv[1], port=0, studio=True).start()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stderr=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        assert process.stderr is not None
+        address = process.stderr.readline().split(" is served at ")[1].split("/v1")[0]
+        _until_up(address)
+        with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
+            page = client.get("/studio/")
+            assert page.status_code == 200
+            assert "Ensue" in page.text
+            assert client.get("/v1/models").json()["data"][0]["id"] == folder.name
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
 
 
 def _until_up(address: str) -> None:
@@ -74,6 +92,9 @@ def test_what_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             Serve("nowhere", port=port).start()
     with pytest.raises(FileNotFoundError, match="nowhere"):
         Serve("nowhere", port=0).start()
+    (tmp_path / "key").write_text("secret")
+    with pytest.raises(ValueError, match="a browser has no key to send"):
+        Serve("nowhere", api_key_file=tmp_path / "key", studio=True).start()
     with pytest.raises(ValueError, match="more than 0"):
         Limits(seconds=0)
     with pytest.raises(ValueError, match="longer queue"):

@@ -26,7 +26,7 @@ PATIENCE = 20_000
 SERVE = """
 import sys, torch
 from pathlib import Path
-from ensue.studio_verbs import Studio
+from ensue.verbs.studio import Studio
 torch.set_num_threads(1)
 port, *folders = sys.argv[1:]
 runs, data, evaluations = map(Path, folders)

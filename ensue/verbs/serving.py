@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from ensue.generate.lm import LM
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class Serve:
     """Addresses of web pages that may ask from a browser, such as https://example.org; none unless said."""
     log_text: bool = False
     """Write prompts and answers to the log."""
+    studio: bool = False
+    """Also serve the studio's pages, at /studio, for this machine alone: a browser has no key to send."""
 
     def start(self) -> None:
         try:
@@ -70,6 +78,8 @@ class Serve:
         from ensue.serve.settings import KEY_VARIABLE, Limits, ServeSettings, read_key
 
         key = read_key(self.api_key_file) if self.api_key_file is not None else os.environ.get(KEY_VARIABLE) or None
+        if self.studio and key is not None:
+            raise ValueError("a browser has no key to send, so --studio goes without one, on this machine alone.")
         limits = Limits(
             body=read_bytes(self.max_body),
             choices=min(128, self.queue),
@@ -96,10 +106,12 @@ class Serve:
             service = open_service(lm, settings, engine, draft=draft)
             shown = f"[{self.host}]" if ":" in self.host else self.host
             address = f"http://{shown}:{bound.getsockname()[1]}"
+            pages = f", the studio at {address}/studio" if self.studio else ""
             serve(
                 service,
                 bound,
-                ready=lambda: display.say(f"{settings.name} is served at {address}/v1  (Ctrl-C ends it)"),
+                ready=lambda: display.say(f"{settings.name} is served at {address}/v1{pages}  (Ctrl-C ends it)"),
+                extend=partial(_add_studio, name=settings.name, lm=lm) if self.studio else lambda app: None,
             )
 
 
@@ -158,6 +170,12 @@ class Chat:
         talk.sampling, talk.most = sampling, self.max_tokens
         display.say(HELP)
         converse(talk)
+
+
+def _add_studio(app: FastAPI, *, name: str, lm: LM) -> None:
+    from ensue.studio.studio import StudioSettings, mount_studio
+
+    mount_studio(app, StudioSettings(loaded={name: lm}), path="/studio")
 
 
 def _name(path: str) -> str:
