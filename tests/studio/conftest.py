@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,15 @@ class World:
 def sentences(seed: int, count: int) -> str:
     draw = random.Random(seed)
     return "\n".join(" ".join(draw.choices(WORDS, k=draw.randint(5, 12))) + "." for _ in range(count))
+
+
+@pytest.fixture(autouse=True)
+def _modules_stay() -> Iterator[None]:
+    """What NiceGUI's simulation does to forget the pages, it does to their packages too: it takes them from
+    sys.modules, and the tests after it would import others than those that are held already."""
+    before = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "ensue"}
+    yield
+    sys.modules.update(before)
 
 
 @pytest.fixture(scope="session")
