@@ -208,7 +208,7 @@ def _time(clock: _Clock, config: GPTConfig, *, prompt: int, new: int, requests: 
     first: dict[int, float] = {}
     last: dict[int, float] = {}
     for tokens in prompts:
-        engine.submit(Request(tuple(tokens), most=new))
+        engine.submit(Request(tuple(tokens), most=new, scored=False))
     steps: list[tuple[float, float, float, int]] = []
     while engine.going or engine.waiting:
         before, chosen = time.perf_counter(), sum(choosing)

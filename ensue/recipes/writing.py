@@ -116,7 +116,7 @@ def _by_engine(
     engine = open_engine(lm, replace(settings, cache_bytes=context_bytes(lm.config, settings)))
     (seed,) = row_seeds([tokens], sampling.seed)
     end = lm.tokenizer.end
-    engine.submit(Request(tuple(tokens), max_new_tokens, sampling, seed, stop=frozenset({end})))
+    engine.submit(Request(tuple(tokens), max_new_tokens, sampling, seed, stop=frozenset({end}), scored=False))
     text = Continuation(lm.tokenizer, stop)
     while engine.going or engine.waiting:
         for event in engine.step():

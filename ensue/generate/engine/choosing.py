@@ -34,7 +34,7 @@ def choose_tokens(logits: Tensor, choices: Sequence[Choice], vocabulary: int) ->
     tokens = [0] * len(choices)
     plain = [place for place, choice in enumerate(choices) if choice.request.plain]
     if plain:
-        likeliest = rows[plain].max(-1)
+        likeliest = (rows if len(plain) == len(choices) else rows[plain]).max(-1)
         check_numbers(likeliest.values)
         for place, token in zip(plain, likeliest.indices.tolist(), strict=True):
             tokens[place] = token

@@ -72,7 +72,7 @@ class DraftModel:
         room = self.engine.passes.config.context
         limits = [min(limit, self.most, room - len(text)) for text, limit in zip(texts, most, strict=True)]
         asked = [place for place, limit in enumerate(limits) if limit > 0]
-        written = self.engine.run([Request(tuple(texts[place]), most=limits[place]) for place in asked])
+        written = self.engine.run([Request(tuple(texts[place]), most=limits[place], scored=False) for place in asked])
         guesses: list[list[int]] = [[] for _ in texts]
         for place, told in zip(asked, written, strict=True):
             guesses[place] = [each.token for each in told]

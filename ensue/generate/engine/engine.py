@@ -219,11 +219,10 @@ class Engine:
         states = [_Writing(span.going, rows[len(rows) - len(span.going.drafted) - 1 :]) for span, rows in ends]
         going = list(states)
         while going:
-            rows = torch.stack([state.row for state in going])
+            rows = torch.stack([state.row for state in going]) if len(going) > 1 else going[0].row[None]
             choices = [state.choice for state in going]
             tokens = choose_tokens(rows, choices, self.vocabulary)
-            most = max(state.going.request.likeliest for state in going)
-            for state, told in zip(going, tell(rows, tokens, most), strict=True):
+            for state, told in zip(going, _told(rows, tokens, [state.going.request for state in going]), strict=True):
                 state.add(told)
             going = [state for state in going if state.goes_on]
         events = []
@@ -287,6 +286,18 @@ class _Writing:
             self.finished = "stop"
         elif self.going.made == request.most:
             self.finished = "length"
+
+
+def _told(rows: Tensor, tokens: Sequence[int], requests: Sequence[Request]) -> list[Told]:
+    """What is told of a new token of each request."""
+    told = [Told(token, None) for token in tokens]
+    scored = [place for place, request in enumerate(requests) if request.scored or request.likeliest]
+    if scored:
+        most = max(requests[place].likeliest for place in scored)
+        known = tell(rows[scored], [tokens[place] for place in scored], most)
+        for place, each in zip(scored, known, strict=True):
+            told[place] = each
+    return told
 
 
 def _length(request: Request) -> int:

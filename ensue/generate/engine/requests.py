@@ -26,6 +26,7 @@ class Request:
     stop            tokens that end it; the one that did is told as well
     likeliest       how many of the likeliest tokens are told beside each, with their log-probabilities
     of_prompt       tell that of the prompt's tokens too
+    scored          tell ln p and rank of each new token; without it, only which tokens they are
     bias            added to the logits of these tokens
     presence, frequency   subtracted from the logits of tokens that were written: once, and for each time (OpenAI's API)
     constraint      which tokens may come next
@@ -38,6 +39,7 @@ class Request:
     stop: frozenset[int] = frozenset()
     likeliest: int = 0
     of_prompt: bool = False
+    scored: bool = True
     bias: Mapping[int, float] = field(default_factory=dict)
     presence: float = 0.0
     frequency: float = 0.0
@@ -55,7 +57,7 @@ class Request:
 class Told:
     """A token, ln p of it in the model's own distribution, and the likeliest tokens there with theirs.
 
-    `rank` counts the tokens that are likelier. Of a prompt's first token nothing is known: None.
+    `rank` counts the tokens that are likelier. Of a prompt's first token, and where nothing was asked for, None.
     """
 
     token: int

@@ -13,6 +13,7 @@ from ensue.core.files import write_file_aside
 from ensue.core.lock import locked
 from ensue.model.weights import load_config
 from ensue.recipes.display import Display
+from ensue.recipes.failure import RunFailed
 from ensue.recipes.studies.conditions import FULL, NO_PRETRAINING, Condition, conditions
 from ensue.recipes.studies.findings import SetFindings, as_json, as_table, findings_of
 from ensue.recipes.studies.labelled_sets import SetFiles, labelled_set, write_parts
@@ -23,6 +24,9 @@ from ensue.recipes.studies.trials import Trial, read_trial, run_trial, trial_pat
 
 CHOOSE_BY = (FULL, NO_PRETRAINING)
 """The rate is the one whose mean over both is highest, so that neither has one of its own."""
+
+STOPPED = (130, 143)
+"""Exit codes of Ctrl-C and SIGTERM."""
 
 
 def run_ablation(
@@ -58,14 +62,14 @@ def run_ablation(
             for each in chosen
         ]
         study = _Study(settings, parts, wanted, seeds, out, display)
-        study.pretrain()
-        study.choose_rates()
-        for seed in range(seeds):
-            for each in parts:
-                for condition in wanted:
-                    study.trial(each, condition, seed, study.rates[each.known.name])
-            study.report()
-        return study.report()
+        try:
+            return study.run()
+        except RunFailed as error:
+            if error.code in STOPPED:
+                raise RunFailed(
+                    f"stopped. To go on, give the same command again: what {out} has is kept.", error.code
+                ) from error
+            raise
 
 
 class _Study:
@@ -83,8 +87,21 @@ class _Study:
         self.settings, self.parts, self.wanted, self.seeds = settings, parts, wanted, seeds
         self.out, self.display = out, display
         self.pretrained: dict[str, Path] = {}
-        self.rates: dict[str, float] = {}
         self.spent: list[float] = []
+
+    def run(self) -> list[SetFindings]:
+        """All of it, told after each seed."""
+        self.pretrain()
+        self.display.heading(f"tuning: {self._left()} trials to go")
+        if len(self.settings.rates) > 1:
+            self.choose_rates()
+        found: list[SetFindings] = []
+        for seed in range(self.seeds):
+            for each in self.parts:
+                for condition in self.wanted:
+                    self.trial(each, condition, seed, self._rate(each))
+            found = self.report()
+        return found
 
     def pretrain(self) -> None:
         """The models that the wanted conditions begin with; GPT's is the pattern of those that begin with nothing."""
@@ -95,17 +112,12 @@ class _Study:
 
     def choose_rates(self) -> None:
         """The learning rate of each set that its rows to choose by prefer, with the first seed."""
-        if len(self.settings.rates) == 1:
-            self.rates = {each.known.name: self.settings.rates[0] for each in self.parts}
-        self.display.heading(f"tuning: {self._left()} trials to go")
-        for each in self.parts if not self.rates else ():
+        for each in self.parts:
             for rate in self.settings.rates:
                 for condition in CHOOSE_BY:
                     self.trial(each, condition, 0, rate)
-            by_rate, name = self._by_rate(each), each.known.name
-            self.rates[name] = max(by_rate, key=lambda rate: by_rate[rate])
-            told = ", ".join(f"{rate:g} {100 * value:.1f}%" for rate, value in by_rate.items())
-            self.display.say(f"{name}: learning rate {self.rates[name]:g} (validation: {told})")
+            told = ", ".join(f"{rate:g} {100 * value:.1f}%" for rate, value in self._by_rate(each).items())
+            self.display.say(f"{each.known.name}: learning rate {self._rate(each):g} (validation: {told})")
 
     def trial(self, parts: SetFiles, condition: Condition, seed: int, rate: float) -> Trial:
         """A trial, as it was found or made now."""
@@ -129,7 +141,7 @@ class _Study:
         """Write down what is known so far."""
         layers = self.settings.layers
         found = [
-            findings_of(each, layers, self._trials(each), rate=self.rates[each.known.name], rates=self._by_rate(each))
+            findings_of(each, layers, self._trials(each), rate=self._rate(each), rates=self._by_rate(each))
             for each in self.parts
         ]
         record = as_json(found, to_dict(self.settings), self._models())
@@ -143,15 +155,22 @@ class _Study:
         """How many trials there are still to be made."""
         paths: set[Path] = set()
         unknown = 0
-        for name in (each.known.name for each in self.parts):
-            choosing = self.settings.rates if len(self.settings.rates) > 1 else ()
+        rates = self.settings.rates
+        for parts in self.parts:
+            name = parts.known.name
+            choosing = rates if len(rates) > 1 else ()
             paths |= {trial_path(self.out, name, each, 0, rate) for rate in choosing for each in CHOOSE_BY}
-            if name not in self.rates:
+            if len(rates) > 1 and len(self._by_rate(parts)) < len(rates):
                 unknown += len(self.wanted) * self.seeds - sum(each in self.wanted for each in CHOOSE_BY)
                 continue
             for seed in range(self.seeds):
-                paths |= {trial_path(self.out, name, each, seed, self.rates[name]) for each in self.wanted}
+                paths |= {trial_path(self.out, name, each, seed, self._rate(parts)) for each in self.wanted}
         return unknown + sum(not path.is_file() for path in paths)
+
+    def _rate(self, parts: SetFiles) -> float:
+        """The learning rate that the set's rows to choose by prefer, of those that were tried."""
+        by_rate = self._by_rate(parts)
+        return max(by_rate, key=lambda rate: by_rate[rate]) if len(self.settings.rates) > 1 else self.settings.rates[0]
 
     def _by_rate(self, parts: SetFiles) -> Mapping[float, float]:
         """Mean validation accuracy of what the rate is chosen by, with each rate that was tried."""
