@@ -1,5 +1,7 @@
 """A draw among candidates beside `choose`, which sorts everything."""
 
+from dataclasses import replace
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,9 +29,10 @@ def test_candidates_give_the_same_token(seed, size, spread, steps, temperature, 
     sampling = Sampling(temperature, top_k, top_p)
     (expected,) = choose(row[None], sampling, histories=[[]], uniforms=[uniform])
     found = draw_token(row, sampling, uniform)
-    if found != expected:  # only where the draw lies on the very border between two tokens
-        probability = _kept(row, sampling).softmax(0).cumsum(0)
-        assert float((probability - uniform).abs().min()) < 1e-9
+    if found != expected:  # only where the draw, or the nucleus, ends on the very border between two tokens
+        drawn = _kept(row, sampling).softmax(0).cumsum(0) - uniform
+        nucleus = _kept(row, replace(sampling, top_p=None)).softmax(0).sort(descending=True).values.cumsum(0)
+        assert min(float(drawn.abs().min()), float((nucleus - (top_p or 1)).abs().min())) < 1e-9
 
 
 def _kept(row: torch.Tensor, sampling: Sampling) -> torch.Tensor:
