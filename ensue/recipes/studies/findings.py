@@ -90,19 +90,24 @@ def as_json(found: Sequence[SetFindings], settings: Mapping[str, Any], pretraine
 
 
 def as_table(found: Sequence[SetFindings]) -> str:
-    """Markdown: test accuracy of each condition in percent, and below it the differences with their intervals."""
+    """Markdown: test accuracy of each condition in percent, and below it the differences with their intervals.
+
+    Where a condition has fewer seeds than others it is said how many. Bold are differences over two seeds or more whose
+    interval excludes zero.
+    """
+    most = max((len(cell.seeds) for each in found for cell in each.cells), default=0)
     titles = [each.parts.known.title for each in found]
     lines = [_row(["test accuracy, %", *titles]), _row(["---"] * (1 + len(titles)))]
     named = {cell.condition.name: cell.condition for each in found for cell in each.cells}
     for name, condition in named.items():
         cells = [{cell.condition.name: cell for cell in each.cells}.get(name) for each in found]
-        lines.append(_row([condition.words, *(_mean(cell.over_seeds) if cell else "" for cell in cells)]))
+        lines.append(_row([condition.words, *(_mean(cell, most) if cell else "" for cell in cells)]))
     lines.append(_row(["always the commonest answer", *(f"{100 * each.commonest:.1f}" for each in found)]))
     lines += ["", _row(["difference, points", *titles]), _row(["---"] * (1 + len(titles)))]
     pairs = {(pair.first.name, pair.second.name): pair for each in found for pair in each.compared}
     for key, pair in pairs.items():
         there = [{(each.first.name, each.second.name): each for each in one.compared}.get(key) for one in found]
-        told = [_difference(each.difference) if each else "" for each in there]
+        told = [_difference(each, most) if each else "" for each in there]
         lines.append(_row([f"{pair.first.words} - {pair.second.words}", *told]))
     return "\n".join(lines) + "\n"
 
@@ -144,14 +149,21 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _mean(interval: Interval) -> str:
-    half = interval.high - interval.mean
-    return f"{100 * interval.mean:.1f} ± {100 * half:.1f}" if math.isfinite(half) else f"{100 * interval.mean:.1f}"
+def _mean(cell: Cell, most: int) -> str:
+    half = cell.over_seeds.high - cell.over_seeds.mean
+    told = f"{100 * cell.over_seeds.mean:.1f}"
+    return (f"{told} ± {100 * half:.1f}" if math.isfinite(half) else told) + _fewer(len(cell.seeds), most)
 
 
-def _difference(interval: Interval) -> str:
-    told = f"{100 * interval.mean:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
-    return f"**{told}**" if interval.low > 0 or interval.high < 0 else told
+def _difference(compared: Compared, most: int) -> str:
+    found, seeds = compared.difference, len(compared.by_seed)
+    told = f"{100 * found.mean:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+    bold = seeds > 1 and (found.low > 0 or found.high < 0)
+    return (f"**{told}**" if bold else told) + _fewer(seeds, most)
+
+
+def _fewer(seeds: int, most: int) -> str:
+    return f" [{seeds} seed{'s' if seeds > 1 else ''}]" if seeds < most else ""
 
 
 def _count(path: Path) -> int:
