@@ -121,9 +121,13 @@ class Study:
     Each study shows its options: ensue study finetune-ablation --help
 
       ensue study finetune-ablation books/ --sets-in tasks/ --out studies/ablation
+      ensue study show studies/ablation
     """
 
-    action: Annotated[FinetuneAblation, subcommand("finetune-ablation", prefix_name=False)]
+    action: (
+        Annotated[FinetuneAblation, subcommand("finetune-ablation", prefix_name=False)]
+        | Annotated[ShowStudy, subcommand("show", prefix_name=False)]
+    )
 
     def start(self) -> None:
         self.action.start()
