@@ -78,6 +78,8 @@ def _published(tree: Any, url: str, fetched: str) -> str:
 
     day = _DAY.match(fetched)
     latest = day[0] if day else LAST_DAY
+    if tree.tag in ("script", "style"):  # which the library would take out of the page, and this is all of it
+        return ""
     return _label(find_date(tree, original_date=True, extensive_search=False, max_date=latest, url=url or None))
 
 

@@ -113,6 +113,11 @@ def test_any_page_makes_a_tree(page: str) -> None:
     page_facts(tree, url="", fetched="")
 
 
+def test_a_page_that_is_one_style_has_no_day() -> None:
+    page = "</form></div>\xa0<html><style><div hidden></body>"
+    assert "published" not in page_facts(read_tree(page), url="", fetched="")
+
+
 def test_ends_that_are_implied() -> None:
     assert texts_of(read_tree("<p>one<p>two<div>three</div>four"), "p") == ["one", "two"]
     assert texts_of(read_tree("<ul><li>one<ul><li>two</ul><li>three</ul>"), "li") == ["onetwo", "two", "three"]
