@@ -61,6 +61,17 @@ class RunFolder:
                 clear_leftovers(folder, all_are_dead=True)
             yield
 
+    @contextmanager
+    def removed_unless_begun(self) -> Iterator[None]:
+        """Leave no folder where the work inside fails before the first checkpoint, so that the corrected command can
+        use its name."""
+        try:
+            yield
+        except BaseException:
+            if not self.checkpoints():
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise
+
     @property
     def metrics_path(self) -> Path:
         return self.path / "metrics.jsonl"

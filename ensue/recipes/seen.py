@@ -1,8 +1,7 @@
-"""The steps of a run that read given tokens of its training data."""
+"""What the steps of a run read: its stream as it was, and the steps that read given tokens of its training data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,9 @@ from ensue.core.run import RunFolder, read_rows
 from ensue.recipes.data import Data
 from ensue.recipes.parts import stream_of
 from ensue.recipes.resuming import config_at
+from ensue.recipes.run_config import RunConfig
 from ensue.tokens.mixture import PLACE_BITS
+from ensue.tokens.moved import MovedStream
 from ensue.train.parallel import Place
 
 
@@ -29,9 +30,9 @@ class RunReading:
     """What a run has read so far.
 
     data     its data
-    parts    (S, B) or ragged: for each sequence of each step the part it is from
-    places   where in that part's shard each begins
-    steps    the step, counted from 1, of each sequence
+    parts    (N,) of every sequence that a step has read, in order: the part it is from
+    places   (N,) where in that part's shard it begins
+    steps    (N,) the step, counted from 1, that read it
     context  tokens of a sequence; the token behind its last one is read as a target
     """
 
@@ -49,23 +50,29 @@ class RunReading:
         return found
 
 
-def reading_of(path: Path) -> RunReading:
-    """What the run at `path` has read up to its newest step. Raises ValueError for one that has no step yet."""
-    run = RunFolder.open(path)
-    last = max((row["step"] for row in run.rows() if "loss" in row), default=0)
-    if not last:
-        raise ValueError(f"{path} has not trained a step yet.")
-    config = config_at(run, last)
+def stream_at(run: RunFolder, step: int) -> tuple[RunConfig, Data, MovedStream]:
+    """The config that step `step` (counted from 1) was trained with, its data, and its stream with what rollbacks have
+    moved on."""
+    config = config_at(run, step)
     data = Data(run.path.resolve() / config.data)
     stream = stream_of(config, data, Place())
     stream.moves = [(row["step"] - 1, row["moved"]) for row in read_rows(run.receipts_path) if "moved" in row]
+    return config, data, stream
+
+
+def last_step(run: RunFolder) -> int:
+    """The newest step that the run's metrics tell of; 0 where there is none."""
+    return max((row["step"] for row in run.rows() if "loss" in row), default=0)
+
+
+def reading_of(path: Path) -> RunReading:
+    """What the run at `path` has read up to its newest step. Raises ValueError for one that has no step yet."""
+    run = RunFolder.open(path)
+    last = last_step(run)
+    if not last:
+        raise ValueError(f"{path} has not trained a step yet.")
+    config, data, stream = stream_at(run, last)
     places = [stream.places(step) for step in range(last)]
     steps = np.repeat(np.arange(1, last + 1), [len(each) for each in places])
     whole = np.concatenate(places)
     return RunReading(data, whole >> PLACE_BITS, whole & ((1 << PLACE_BITS) - 1), steps, config.model.context)
-
-
-def first_steps(reading: RunReading, tokens: Sequence[TokenPlace]) -> list[int | None]:
-    """The first step that read each token, None where none has."""
-    found = [reading.steps_that_read(token) for token in tokens]
-    return [steps[0] if steps else None for steps in found]

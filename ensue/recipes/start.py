@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,7 +77,7 @@ def start(
         return
     run = RunFolder.create(run_path)
     deadline = None if minutes is None else began + (1 - FINAL_SHARE) * minutes * 60
-    with run.locked(), _removed_unless_begun(run):
+    with run.locked(), run.removed_unless_begun():
         largest = LARGEST_VOCABULARY if minutes is None else largest_vocabulary(minutes)
         data = _data(texts, run_path, seed=seed, vocab=vocab, tokenizer=tokenizer, largest=largest, display=display)
         config = _config(
@@ -139,17 +137,6 @@ def data_reference(data: Data, run_path: Path) -> str:
     """How a run names its data: by a relative path where it is inside the run, so that the run can be moved."""
     inside = data.path.is_relative_to(run_path.resolve())
     return str(data.path.relative_to(run_path.resolve()) if inside else data.path)
-
-
-@contextmanager
-def _removed_unless_begun(run: RunFolder) -> Iterator[None]:
-    """A run that fails before its first checkpoint leaves no folder, so that the corrected command can use its name."""
-    try:
-        yield
-    except BaseException:
-        if not run.checkpoints():
-            shutil.rmtree(run.path, ignore_errors=True)
-        raise
 
 
 def _check_length(data: Data, config: RunConfig) -> None:

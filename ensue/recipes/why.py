@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 
 from ensue.core.run import RunFolder, read_rows
-from ensue.recipes.data import Data
-from ensue.recipes.parts import stream_of
-from ensue.recipes.resuming import config_at
-from ensue.train.parallel import Place
+from ensue.recipes.seen import stream_at
 
 
 def show_documents(run: RunFolder, step: int, *, as_json: bool) -> str:
@@ -16,15 +13,12 @@ def show_documents(run: RunFolder, step: int, *, as_json: bool) -> str:
 
     Raises ValueError for a step that the run has not come to, or whose data is no longer what was read.
     """
-    config = config_at(run, step)
+    config, data, stream = stream_at(run, step)
     rows = read_rows(run.receipts_path)
     # A run by the minute may go on past the steps that were planned.
     steps = max(config.schedule.steps, *(row["step"] for row in rows if "samples" in row), 0)
     if not 1 <= step <= steps:
         raise ValueError(f"{run.path} has {steps:,} steps; give --step from 1 to that.")
-    data = Data(run.path.resolve() / config.data)
-    stream = stream_of(config, data, Place())
-    stream.moves = [(row["step"] - 1, row["moved"]) for row in rows if "moved" in row]
     told = next((row for row in rows if row["step"] == step and "samples" in row), None)
     now = {"samples": stream.samples_digest(step - 1), "tokens": stream.tokens_digest(step - 1)}
     if told is not None and any(told[name] != digest for name, digest in now.items()):

@@ -27,14 +27,16 @@ def open_writer(path: str, *, device: str, dtype: Dtype) -> tuple[LM, Dtype | No
 
     Raises ValueError for int8 where the pass cannot be had.
     """
-    packed = dtype != "fp32" and choose_device(device).type == "cpu"
-    lm = load(path, device=device, dtype="fp32" if packed or dtype == "int8" else dtype)
-    reason = why_not_packed(lm.config) if packed else f"the model is on {choose_device(device)}"
-    if dtype == "int8" and reason is not None:
-        raise ValueError(f"int8 is not to be had here: {reason}; leave --dtype out, or use bf16.")
-    if packed and reason is None:
+    lm = load(path, device=device)
+    if dtype == "fp32":
+        return lm, None
+    place = choose_device(device)
+    reason = why_not_packed(lm.config) if place.type == "cpu" else f"the model is on {place}"
+    if reason is None:
         return lm, dtype
-    return (load(path, device=device, dtype=dtype) if packed and dtype != "int8" else lm), None
+    if dtype == "int8":
+        raise ValueError(f"int8 is not to be had here: {reason}; leave --dtype out, or use bf16.")
+    return _in_bf16(lm), None
 
 
 def write_text(
@@ -52,12 +54,14 @@ def write_text(
     """Print the prompt and what ensues, piece by piece; or one JSON object with the prompt, the text and the time.
 
     With `packed`, the engine writes in that precision, as long as all fits the context; past it PyTorch goes on in
-    fp32. Raises ValueError for a beam search in it, or for int8 past the context.
+    fp32, and it searches in bf16. Raises ValueError for int8 past the context, and for a search in it.
     """
     start = time.perf_counter()
     joint = "" if lm.tokenizer.lossless or not prompt else " "  # GPT's tokenizer strips the space between the two
+    if packed == "int8" and beams != 1:
+        raise ValueError("beam search runs in fp32 or bf16; leave --dtype out, or use bf16.")
     if packed is not None and beams != 1:
-        raise ValueError("beam search runs in fp32, or in PyTorch's own bf16 on a GPU; leave --dtype out.")
+        lm, packed = _in_bf16(lm), None
     if packed == "bf16" and not truncate and len(lm.tokenizer.encode(prompt)) + max_new_tokens > lm.config.context:
         packed = None
     if beams == 1:
@@ -103,6 +107,10 @@ def write_text(
         print()
     else:
         print(prompt + joint + text)
+
+
+def _in_bf16(lm: LM) -> LM:
+    return replace(lm, model=lm.model.bfloat16())
 
 
 def _by_engine(

@@ -53,6 +53,7 @@ def chat_routes(service: Service) -> APIRouter:
             tokens=tuple(prompt),
             most=room_for(service, prompt, asked, usual=None),
             likeliest=(body.top_logprobs or 0) if body.logprobs else 0,
+            scored=bool(body.logprobs),
         )
         service.check(request, "messages")
         requests = await service.constraining.constrained(seeded([request] * body.n, body.seed), body)

@@ -79,7 +79,11 @@ async def _read(service: Service, body: CompletionBody) -> _Asked:
     requests = []
     for prompt in prompts:
         request = replace(
-            base, tokens=tuple(prompt), most=room_for(service, prompt, asked, usual=16), likeliest=likeliest
+            base,
+            tokens=tuple(prompt),
+            most=room_for(service, prompt, asked, usual=16),
+            likeliest=likeliest,
+            scored=body.logprobs is not None or each != body.n,
         )
         service.check(request, "prompt")
         told = body.echo and body.logprobs is not None

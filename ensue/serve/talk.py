@@ -53,7 +53,7 @@ class Talk:
         return self._answer(ids, min(self.most, context - len(ids)))
 
     def _answer(self, ids: list[int], most: int) -> Iterator[str]:
-        request = Request(tuple(ids), most=most, sampling=self.sampling, stop=self._ends.tokens)
+        request = Request(tuple(ids), most=most, sampling=self.sampling, stop=self._ends.tokens, scored=False)
         (seed,) = row_seeds([ids], self.sampling.seed)
         number = self.engine.submit(replace(request, seed=seed))
         text, trimmed = Continuation(self.lm.tokenizer, self._ends.texts), Trimmed()

@@ -62,6 +62,13 @@ def test_past_the_context(model: Path, ensue) -> None:
 
 
 @needs_kernels
+def test_a_search_in_bf16_is_pytorchs(model: Path, ensue) -> None:
+    options = ["generate", model, "--prompt", "The fox", "--max-new-tokens", 9, "--beams", 3, "--json"]
+    expected = load(model, dtype="bf16").generate("The fox", max_new_tokens=9, beams=3)
+    assert json.loads(ensue(*options, "--dtype", "bf16")[1])["text"] == expected
+
+
+@needs_kernels
 def test_what_int8_cannot_do(model: Path, tmp_path: Path, ensue) -> None:
     code, said = ensue("generate", model, "--beams", 3, "--dtype", "int8")
     assert code == 2

@@ -96,6 +96,7 @@ def test_a_stop_string_frees_its_place_at_once(server) -> None:
 
 
 def test_too_large_too_long_and_too_many(slow_lm: LM, start) -> None:
+    scored = {**LONG, "logprobs": 5}  # which takes longer
     here = start(slow_lm, limits=Limits(body=2000, seconds=0.5, tokens=5000, queue=128))
     assert here.http.post("/v1/completions", json={"prompt": "a" * 3000}).status_code == 413
 
@@ -109,16 +110,19 @@ def test_too_large_too_long_and_too_many(slow_lm: LM, start) -> None:
     refused = here.http.post("/v1/completions", json={"prompt": "a", "max_tokens": 5001})
     assert refused.status_code == 400
     assert "5,000" in refused.json()["error"]["message"]
-    late = here.http.post("/v1/completions", json=LONG)
+    late = here.http.post("/v1/completions", json=scored)
     assert late.status_code == 504
     assert late.json()["error"]["code"] == "timeout"
-    with here.http.stream("POST", "/v1/completions", json={**LONG, "stream": True}) as answer:
+    with here.http.stream("POST", "/v1/completions", json={**scored, "stream": True}) as answer:
         lines = [line for line in answer.iter_lines() if line]
     assert json.loads(lines[-1].removeprefix("data: "))["error"]["code"] == "timeout"
     with pytest.raises(openai.APIError):
         list(
             here.openai().completions.create(
-                model="fox", stream=True, extra_body={"ignore_end": True}, **{"prompt": "a", "max_tokens": 4000}
+                model="fox",
+                stream=True,
+                extra_body={"ignore_end": True},
+                **{"prompt": "a", "max_tokens": 4000, "logprobs": 5},
             )
         )
     until(lambda: here.service.engine.going == 0)

@@ -8,13 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ensue.core.run import RunFolder, read_rows
+from ensue.core.run import RunFolder
 from ensue.recipes.data import Data, is_data
-from ensue.recipes.parts import stream_of
-from ensue.recipes.resuming import config_at
+from ensue.recipes.seen import last_step, stream_at
 from ensue.text.curation.ledger import read_ledger
 from ensue.text.curation.store import Store
-from ensue.train.parallel import Place
 
 LEDGER_COLUMNS = ("id", "source", "collection", "outcome", "step", "reason", "duplicate_of", "part_of", "bytes", "told")
 FEWEST_DIGITS = 6
@@ -108,13 +106,10 @@ def _place(story: Told, data: Data) -> None:
 
 def _steps(story: Told, run: RunFolder) -> list[int]:
     """The steps so far that read a token of the document."""
-    rows = run.rows()
-    last = max((row["step"] for row in rows if "loss" in row), default=0)
+    last = last_step(run)
     if not last:
         return []
-    config = config_at(run, last)
-    stream = stream_of(config, Data(run.path.resolve() / config.data), Place())
-    stream.moves = [(row["step"] - 1, row["moved"]) for row in read_rows(run.receipts_path) if "moved" in row]
+    _, _, stream = stream_at(run, last)
     return [step + 1 for step in range(last) if any(span.id == story.id for span in stream.documents(step))]
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +39,7 @@ def finetune(config: FineTuneConfig, run_path: Path, *, display: Display) -> Tun
     lm = load(config.model, device="cpu")
     work = work_for(config, lm, resumed=False)
     run = create_run(run_path)
-    with run.locked(), _removed_unless_begun(run):
+    with run.locked(), run.removed_unless_begun():
         run.write_config({"config": to_dict(config), **environment()})
         run.tell("began", 0, environment())
         ready_machine(choose_device(config.device), config.precision, display)
@@ -143,14 +140,3 @@ def _tested(result: TuneResult, run: RunFolder, config: FineTuneConfig) -> TuneR
 def _refuse_processes() -> None:
     if started_processes() > 1:
         raise ValueError("ensue finetune runs in one process; start it without torchrun.")
-
-
-@contextmanager
-def _removed_unless_begun(run: RunFolder) -> Iterator[None]:
-    """A run that fails before its first checkpoint leaves no folder, so that the corrected command can use its name."""
-    try:
-        yield
-    except BaseException:
-        if not run.checkpoints():
-            shutil.rmtree(run.path, ignore_errors=True)
-        raise

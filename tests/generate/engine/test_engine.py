@@ -205,6 +205,15 @@ def test_biases_and_penalties_change_what_is_written(model, passes) -> None:
     assert [told.token for told in plain] == alone(model, Request(prompt, most=12))
 
 
+def test_tokens_that_nobody_scores_are_the_same(model, passes) -> None:
+    scored = Request((1, 2, 3), most=12, sampling=Sampling(0.8), seed=2, likeliest=2)
+    plain = Request((1, 2, 3), most=12, sampling=Sampling(0.8), seed=2, scored=False)
+    one, other = Engine(passes()).run([scored, plain])
+    assert [told.token for told in one] == [told.token for told in other] == alone(model, plain)
+    assert all(told.nats is not None and len(told.likeliest) == 2 for told in one)
+    assert all(told.nats is None and not told.likeliest for told in other)
+
+
 def test_a_constraint_allows_what_it_allows(passes) -> None:
     def even(new) -> torch.Tensor:
         return torch.arange(37) % 2 == len(new) % 2
