@@ -174,22 +174,25 @@ def _interval(drawn: np.ndarray, size: int) -> tuple[float, float]:
     Percentiles alone are too narrow for them: resamples spread by sqrt((n - 1) / n) of what they should, and the
     quantiles should be Student's.
     """
-    normal = NormalDist()
-    quantile = _student_quantile(normal.inv_cdf((1 + LEVEL) / 2), size - 1) * math.sqrt(size / (size - 1))
-    outside = 100 * normal.cdf(-quantile)
+    quantile = student_quantile(size - 1) * math.sqrt(size / (size - 1))
+    outside = 100 * NormalDist().cdf(-quantile)
     low, high = np.percentile(drawn, (outside, 100 - outside))
     return float(low), float(high)
 
 
-def _student_quantile(z: float, freedom: int) -> float:
-    """Student's quantile from the normal one (Abramowitz and Stegun 1964, 26.7.5)."""
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return float(z + sum(term / freedom**power for power, term in enumerate(terms, start=1)))
+def student_quantile(freedom: int) -> float:
+    """What Student's t with so many degrees of freedom stays within, either side, with a chance of 95%.
+
+    With t = sqrt(freedom) tan(angle), that chance is the integral of cos^(freedom - 1) from 0 to the angle over the one
+    to pi / 2, which is a beta function (Abramowitz and Stegun 1964, 26.7.1 and 6.2.1). The angle is found by halving.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(64)
+    whole = math.sqrt(math.pi) / 2 * math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom + 1) / 2))
+    low, high = 0.0, math.pi / 2
+    while low < (angle := (low + high) / 2) < high:
+        area = angle / 2 * float(weights @ np.cos(angle / 2 * (nodes + 1)) ** (freedom - 1))
+        low, high = (angle, high) if area < LEVEL * whole else (low, angle)
+    return math.sqrt(freedom) * math.tan(angle)
 
 
 def _error_of_mean(values: np.ndarray) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ensue.evaluate.statistics import ALL_ALIKE, Difference, _student_quantile, compare, estimate, mcnemar
+from ensue.evaluate.statistics import ALL_ALIKE, Difference, compare, estimate, mcnemar, student_quantile
 from ensue.evaluate.task import Metric
 
 stats = pytest.importorskip("scipy.stats")
@@ -55,10 +55,9 @@ def test_how_often_the_interval_holds_the_truth(size: int, chance: float) -> Non
     assert 0.92 <= holds <= 0.985
 
 
-def test_student() -> None:
-    for freedom in (5, 10, 30, 300):
-        ours = _student_quantile(stats.norm.ppf(0.975), freedom)
-        assert ours == pytest.approx(stats.t.ppf(0.975, freedom), rel=2e-3)
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 30, 400, 100_000])
+def test_students_quantile_is_scipys(freedom: int) -> None:
+    assert student_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-9)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ensue.evaluate.statistics import student_quantile
+
 RESAMPLES, AT_ONCE = 4000, 250
 
 
@@ -25,7 +27,7 @@ def over_seeds(values: Sequence[float]) -> Interval:
     mean, count = float(np.mean(values)), len(values)
     if count < 2:
         return Interval(mean, -math.inf, math.inf)
-    half = t_quantile(count - 1) * float(np.std(values, ddof=1)) / math.sqrt(count)
+    half = student_quantile(count - 1) * float(np.std(values, ddof=1)) / math.sqrt(count)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -45,15 +47,3 @@ def paired_difference(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -
         drawn.append((of_items.T * of_seeds).sum(1))
     low, high = np.percentile(np.concatenate(drawn), [2.5, 97.5])
     return Interval(float(difference.mean()), float(low), float(high))
-
-
-def t_quantile(freedom: int) -> float:
-    """The 97.5% quantile of Student's t with so many degrees of freedom, by halving.
-
-    With x = sqrt(freedom) tan(angle), the distribution from 0 to x is the integral of cos^(freedom - 1).
-    """
-    angles = np.linspace(0.0, math.pi / 2, 20_001)
-    heights = np.cos(angles) ** (freedom - 1)
-    areas = np.concatenate([[0.0], np.cumsum((heights[1:] + heights[:-1]) / 2)])
-    angle = float(np.interp(0.95 * areas[-1], areas, angles))
-    return math.sqrt(freedom) * math.tan(angle)

@@ -8,12 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ensue.recipes.studies.intervals import over_seeds, paired_difference, t_quantile
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 29, 400])
-def test_students_quantile_is_scipys(freedom: int) -> None:
-    assert t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-6)
+from ensue.recipes.studies.intervals import over_seeds, paired_difference
 
 
 @settings(max_examples=30, deadline=None)
@@ -21,7 +16,7 @@ def test_students_quantile_is_scipys(freedom: int) -> None:
 def test_the_interval_over_seeds_is_scipys(values: list[float]) -> None:
     found = over_seeds(values)
     low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
-    assert (found.mean, found.low, found.high) == pytest.approx((float(np.mean(values)), low, high))
+    assert (found.mean, found.low, found.high) == pytest.approx((float(np.mean(values)), low, high), rel=1e-9, abs=1e-9)
 
 
 def test_one_seed_has_no_interval() -> None:
