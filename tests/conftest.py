@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("ensue", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ensue")  # a busy machine is slow, and not wrong
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,7 @@ class Habits:
     keys: list[str | None] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     at_once: int = 0
+    over: threading.Event = field(default_factory=threading.Event)
 
 
 class Serving:
@@ -174,7 +175,7 @@ def _handler(serving: Serving) -> type[BaseHTTPRequestHandler]:
             if self.path != "/v1/completions":
                 self.reply(404, {"error": {"message": f"no {self.path}"}})
             elif fault == "slow":
-                time.sleep(0.6)
+                habits.over.wait()
                 self.close_connection = True
             elif fault == "closes":
                 self.close_connection = True
@@ -229,18 +230,19 @@ def serve(lm: LM) -> Iterator[Callable[..., Running]]:
 
     yield start
     for server in running:
+        server.habits.over.set()
         server.httpd.shutdown()
         server.httpd.server_close()
 
 
 @pytest.fixture
 def connect(lm: LM, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RemoteScorer]]:
-    """Scorers over a server, with the model's tokenizer unless told, that lose patience in no time."""
+    """Scorers over a server, with the model's tokenizer unless told, that hardly pause between tries."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     scorers: list[RemoteScorer] = []
 
     def make(server: Running, *, tokenizer: Path | None = lm.path, **more: Any) -> RemoteScorer:
-        patience = Patience(answer=0.4, tries=4, pause=0.02, longest=1.0)
+        patience = Patience(answer=60, tries=4, pause=0.02, longest=1.0)
         scorers.append(RemoteScorer(server.address, "tiny", tokenizer=tokenizer, **{"patience": patience, **more}))
         return scorers[-1]
 

@@ -21,10 +21,15 @@ Serve = Callable[..., Any]
 Connect = Callable[..., RemoteScorer]
 
 
+def patience(fault: str) -> Patience:
+    """Little with a server that never answers; with others, as much as a busy machine may ask for."""
+    return Patience(answer=1 if fault == "slow" else 60, tries=4, pause=0.02, longest=1)
+
+
 @pytest.mark.parametrize("fault", ["slow", "closes", "half", "garbage", "429", "500", "503", "429 after 0"])
 def test_what_may_pass_is_tried_again(lm: LM, serve: Serve, connect: Connect, fault: str) -> None:
     server = serve(faults=["", fault, fault])  # the first answer is to the probe
-    [answer] = connect(server).loglikelihood([REQUEST])
+    [answer] = connect(server, patience=patience(fault)).loglikelihood([REQUEST])
     assert answer.nats == pytest.approx(LocalScorer(lm).loglikelihood([REQUEST])[0].nats, abs=1e-6)
     assert len(server.habits.bodies) == 4
 
@@ -50,7 +55,7 @@ class Pauses(threading.Event):
         (["429 after 9999"], [10]),
         (["429 after soon", "429 after -3"], [1, 2]),
         ([f"429 after {email.utils.formatdate(time.time() - 100)}"], [1]),
-        ([f"429 after {email.utils.formatdate(time.time() + 1000)}"], [10]),
+        ([f"429 after {email.utils.formatdate(time.time() + 10**6)}"], [10]),
     ],
 )
 def test_pauses_double_or_are_as_long_as_the_server_asks(
@@ -71,7 +76,7 @@ def test_pauses_double_or_are_as_long_as_the_server_asks(
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("slow", r"ReadTimeout: no answer within 0\.4 s"),
+        ("slow", "ReadTimeout: no answer within 1 s"),
         ("closes", "the connection failed"),
         ("half", "the connection failed"),
         ("garbage", re.escape("what it answered is no JSON object: '<html>It works!</html>'")),
@@ -80,7 +85,7 @@ def test_pauses_double_or_are_as_long_as_the_server_asks(
 )
 def test_a_server_that_dies_ends_it_with_what_to_do(serve: Serve, connect: Connect, fault: str, said: str) -> None:
     server = serve(faults=[""] * 3 + [fault] * 100)
-    scorer = connect(server, in_flight=1)
+    scorer = connect(server, in_flight=1, patience=patience(fault))
     counted: list[int] = []
     with pytest.raises(Unreachable, match=rf"asked 4 times .*{said}.*give the same command to go on") as caught:
         scorer.loglikelihood([REQUEST] * 10, counted.append)
@@ -104,8 +109,8 @@ def test_the_first_that_fails_ends_the_others_at_once(serve: Serve, connect: Con
     server = serve(faults=["", "400", *["429 after 60"] * 7])
     started = time.monotonic()
     with pytest.raises(Unscorable, match="HTTP 400"):
-        connect(server, patience=Patience(answer=5, tries=3, pause=60)).loglikelihood([REQUEST] * 30)
-    assert time.monotonic() - started < 3
+        connect(server, patience=Patience(answer=60, tries=3, pause=60)).loglikelihood([REQUEST] * 30)
+    assert time.monotonic() - started < 50, "none waited for its pause of 60 s"
     assert len(server.habits.bodies) <= 10
 
 
