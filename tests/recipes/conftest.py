@@ -48,7 +48,8 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
+    folder = tmp_path_factory.mktemp("written") / "corpus0"  # in the ids of its documents, so always the same
+    folder.mkdir()
     for number in range(FILES):
         (folder / f"{number:02}.txt").write_text(sentences(number, 20), encoding="utf-8")
     return folder
