@@ -46,7 +46,7 @@ TRAINING = Library(
     ("activation.cpp", "attention.cpp", "cross_entropy.cpp", "norm.cpp", "rotary.cpp"),
     ("product.h", "vector.h"),
 )
-INFERENCE = Library("inference", ("inference.cpp",), ("packed.h", "vector.h"))
+INFERENCE = Library("inference", ("inference.cpp",), ("packed.h", "greatest.h", "vector.h"))
 
 
 class Unavailable(Exception):

@@ -1,7 +1,7 @@
 """A model's weights in the order in which one C++ call reads them, in fp32, bf16 or int8.
 
 The call is a whole forward pass over a paged cache (`ensue/core/kernels/inference.cpp`), for models it knows: dense or
-banded attention and widths that are multiples of 64. `GPT.forward` is its slow twin.
+banded attention and a width that is a multiple of 64. `GPT.forward` is its slow twin.
 
 Legend: O outputs, K inputs, V vocabulary, W width, C context, D head width.
 """
@@ -15,13 +15,14 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ensue.core.native import INFERENCE, Kernels, kernels, why_no_kernels
 from ensue.generate.engine.groups import Group, groups_of
 from ensue.generate.engine.pages import PAGE
+from ensue.generate.screen import Greatest, Screen, quantise
 from ensue.model.attention import Attention
-from ensue.model.block import MLP, Block
+from ensue.model.block import MLP, Block, GatedMLP
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
 from ensue.model.norm import LayerNorm, Norm
@@ -46,6 +47,10 @@ class _Matrix(ctypes.Structure):
         ("inputs", ctypes.c_long),
         ("outputs", ctypes.c_long),
     )
+
+
+class _Screen(ctypes.Structure):
+    _fields_ = (("coarse", _Matrix), ("slack", ctypes.c_void_p))
 
 
 class _Layer(ctypes.Structure):
@@ -73,6 +78,7 @@ class _Model(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("tokens", "positions", "cosines", "sines")),
         ("final_norm", _Norm),
         ("head", _Matrix),
+        ("screen", _Screen),
         ("layer", ctypes.POINTER(_Layer)),
     )
 
@@ -86,6 +92,9 @@ class _Pass(ctypes.Structure):
         ("pages", ctypes.POINTER(ctypes.c_long)),
         ("states", ctypes.c_void_p),
         ("logits", ctypes.c_void_p),
+        ("greatest", ctypes.c_void_p),
+        ("among", ctypes.c_long),
+        ("read", ctypes.POINTER(ctypes.c_long)),
     )
 
 
@@ -94,9 +103,8 @@ def why_not_packed(config: GPTConfig) -> str | None:
     reason = why_no_kernels(INFERENCE)
     if reason is not None:
         return str(reason)
-    odd = [name for name, width in (("width", config.width), ("mlp_width", config.hidden)) if width % BLOCK]
-    if odd:
-        return f"{' and '.join(odd)} of this model are no multiple of {BLOCK}"
+    if config.width % BLOCK:
+        return f"its width of {config.width} is no multiple of {BLOCK}"
     if config.head_width % 16 or config.head_width > WIDEST_HEAD:
         return f"its heads are {config.head_width} wide, no multiple of 16 up to {WIDEST_HEAD}"
     others = {type(pattern).__name__ for pattern in config.patterns if not isinstance(pattern, Dense | Banded)}
@@ -112,6 +120,7 @@ class PackedModel:
     kernels: Kernels
     _held: list[object] = field(default_factory=list)
     _model: _Model = field(default_factory=_Model)
+    _screen: Screen | None = None
 
     @classmethod
     def of(cls, model: GPT, precision: Precision) -> PackedModel:
@@ -134,10 +143,13 @@ class PackedModel:
         """Memory of the packed weights."""
         return sum(held.nbytes for held in self._held if isinstance(held, Tensor))
 
-    @property
-    def bytes_per_token(self) -> int:
-        """Weights that one pass reads, however few its tokens: all but the embedding table."""
-        return self.bytes - self._table_bytes
+    def bytes_read(self, *, greatest: bool) -> int:
+        """Weights that one pass reads, however few its tokens: for all logits, or for the greatest alone.
+
+        Of the embedding table, and of the outputs that may be the greatest, it reads next to nothing.
+        """
+        either = self._head_bytes if greatest and self._screen else self._screen_bytes
+        return self.bytes - self._table_bytes - either
 
     def new_caches(self, pages: Sequence[int]) -> list[Tensor]:
         """Zeroed keys and values of each group of layers in so many pages: (N, 2, pages, H, 16 x D) each."""
@@ -158,22 +170,24 @@ class PackedModel:
         caches: Sequence[Tensor],
         wanted: Sequence[int],
         logits: bool = True,
+        greatest: Greatest | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Add tokens to the caches; the (Q, W) final states and (Q, V) logits of those that are `wanted`.
 
         Token i has the id `ids[i]` and stands at `places[i]` of request `requests[i]`, whose pages in each group are
         the row of its table (R, P) int32. Tokens of one request are in order, and all that they see of those before
-        them is in the caches or in the pass.
+        them is in the caches or in the pass. Logits that are not among those asked for may be -inf.
         """
         assert all(table.dtype == torch.int32 and table.is_contiguous() for table in tables)
         assert max(places) < self.config.context
         count = len(ids)
-        numbers = torch.tensor([*ids, *places, *requests, *wanted], dtype=torch.int32)
+        counts = self._screen.counts(greatest) if self._screen and logits else ()
+        numbers = torch.tensor([*ids, *places, *requests, *wanted, *counts], dtype=torch.int32)
         states = torch.empty(len(wanted), self.config.width)
         scores = torch.empty(len(wanted), self.config.vocab) if logits else None
         at = numbers.data_ptr()
         step = 4 * count
-        groups = len(self.groups)
+        groups, read = len(self.groups), ctypes.c_long()
         given = _Pass(
             *(count, len(wanted), tables[0].shape[1]),
             *(at, at + step, at + 2 * step, at + 3 * step),
@@ -181,15 +195,20 @@ class PackedModel:
             (ctypes.c_void_p * groups)(*(cache.data_ptr() for cache in caches)),
             (ctypes.c_long * groups)(*(cache.shape[2] for cache in caches)),
             *(states.data_ptr(), None if scores is None else scores.data_ptr()),
+            at + 3 * step + 4 * len(wanted) if counts else None,
+            greatest.among if greatest else 0,
+            ctypes.pointer(read),
         )
         self.kernels.call("inference_pass", self._model, given)
+        if self._screen and counts:
+            self._screen.learn(read.value, len(wanted))
         return states, scores
 
     def _fill(self, model: GPT) -> None:
         config, given = model.config, self._model
         table_dtype = torch.float32 if self.precision == "fp32" else torch.bfloat16
         given.kind, given.layers, given.width = KINDS[self.precision], config.layers, config.width
-        given.heads, given.head_width, given.hidden = config.heads, config.head_width, config.hidden
+        given.heads, given.head_width, given.hidden = config.heads, config.head_width, _whole(config.hidden)
         given.vocab = config.vocab
         given.norm_first, given.centred = config.norm_place == "pre", config.norm == "layer"
         given.gated, given.epsilon = config.mlp == "swiglu", config.norm_epsilon
@@ -202,7 +221,11 @@ class PackedModel:
             angles = rotation_of(torch.arange(config.context)[None], config.head_width, config.rotary_base)
             given.cosines, given.sines = (self._keep(table[0, 0]) for table in angles)
         given.final_norm = self._norm(model.final_norm)
+        before = self.bytes
         given.head = self._matrix(model.head_weight, None)
+        self._head_bytes, self._screen_bytes = self.bytes - before, 0
+        if self.precision != "int8":
+            given.screen = self._screened(model.head_weight)
         layers = (_Layer * config.layers)()
         where = {layer: (g, place) for g, group in enumerate(self.groups) for place, layer in enumerate(group.layers)}
         for place, block in enumerate(model.blocks):
@@ -213,20 +236,27 @@ class PackedModel:
 
     def _layer(self, block: Block, pattern: Pattern, group: int, place: int) -> _Layer:
         attention, mlp = block.attention, block.mlp
-        up = mlp.up if isinstance(mlp, MLP) else mlp.gate_up
         gains = [None if norm is None else self._keep(norm.weight.detach().float()) for norm in _head_norms(attention)]
         return _Layer(
             self._norm(block.attention_norm),
             self._norm(block.mlp_norm),
-            *(self._linear(linear) for linear in (attention.qkv, attention.out, up, mlp.down)),
+            *(self._matrix(linear.weight, linear.bias) for linear in (attention.qkv, attention.out)),
+            self._into_hidden(mlp),
+            self._matrix(F.pad(mlp.down.weight, (0, -mlp.down.in_features % BLOCK)), mlp.down.bias),
             *gains,
             pattern.window if isinstance(pattern, Banded) else NO_WINDOW,
             group,
             place,
         )
 
-    def _linear(self, linear: nn.Linear) -> _Matrix:
-        return self._matrix(linear.weight, linear.bias)
+    def _into_hidden(self, mlp: MLP | GatedMLP) -> _Matrix:
+        """What comes before `down`, hidden units in whole blocks: those that are no model's are 0, and count for
+        nothing."""
+        linear, parts = (mlp.up, 1) if isinstance(mlp, MLP) else (mlp.gate_up, 2)
+        weights = linear.weight.chunk(parts)
+        spare = -len(weights[0]) % BLOCK
+        bias = None if linear.bias is None else torch.cat([F.pad(b, (0, spare)) for b in linear.bias.chunk(parts)])
+        return self._matrix(torch.cat([F.pad(weight, (0, 0, 0, spare)) for weight in weights]), bias)
 
     def _matrix(self, weight: Tensor, bias: Tensor | None) -> _Matrix:
         outputs, inputs = weight.shape
@@ -238,6 +268,18 @@ class PackedModel:
             inputs,
             outputs,
         )
+
+    def _screened(self, head: Tensor) -> _Screen:
+        before = self.bytes
+        exact = head.detach().to(torch.bfloat16 if self.precision == "bf16" else torch.float32).float()
+        screen = self._screen = Screen(exact)
+        outputs, inputs = exact.shape
+        spare = -outputs % BLOCK
+        scales, slack = (F.pad(values, (0, spare)) for values in (screen.scales, screen.slack))
+        weights = self._keep(interleaved(F.pad(screen.whole, (0, 0, 0, spare))))
+        found = _Screen(_Matrix(weights, self._keep(scales), None, inputs, outputs), self._keep(slack))
+        self._screen_bytes = self.bytes - before
+        return found
 
     def _norm(self, norm: Norm | None) -> _Norm:
         if norm is None:
@@ -261,14 +303,17 @@ def pack(weight: Tensor, precision: Precision) -> tuple[Tensor, Tensor | None]:
     if precision == "bf16":
         return padded.bfloat16().view(blocks, BLOCK, inputs // 2, 2).transpose(1, 2).contiguous(), None
     whole, scales = quantise(padded)
+    return interleaved(whole), scales
+
+
+def _whole(width: int) -> int:
+    return -(-width // BLOCK) * BLOCK
+
+
+def interleaved(whole: Tensor) -> Tensor:
+    """(O, K) int8, in whole blocks of outputs, as `packed.h` reads it."""
     shifted = (whole.to(torch.int16) + 128).to(torch.uint8)
-    return shifted.view(blocks, BLOCK, inputs // 4, 4).transpose(1, 2).contiguous(), scales
-
-
-def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """(O, K) fp32 -> int8 and (O,) scales: each output's largest weight is 127 times its scale."""
-    scales = weight.abs().amax(1).clamp(min=1e-12) / 127
-    return (weight / scales[:, None]).round().to(torch.int8), scales
+    return shifted.view(len(whole) // BLOCK, BLOCK, -1, 4).transpose(1, 2).contiguous()
 
 
 def _head_norms(attention: Attention) -> tuple[Norm | None, Norm | None]:

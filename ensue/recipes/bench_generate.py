@@ -19,6 +19,7 @@ from ensue.generate.engine.groups import groups_of
 from ensue.generate.engine.passes import PackedPasses, Passes, PlainPasses, Tokens
 from ensue.generate.engine.requests import Request
 from ensue.generate.packed import PackedModel, Precision, why_not_packed
+from ensue.generate.screen import Greatest
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
 from ensue.recipes.display import Display
@@ -178,16 +179,18 @@ class _Clock:
         self.groups, self.pages = passes.groups, passes.pages
         self.seconds: list[float] = []
 
-    def run(self, tokens: Tokens, tables: Sequence[Tensor], wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def run(
+        self, tokens: Tokens, tables: Sequence[Tensor], wanted: Sequence[int], greatest: Greatest | None = None
+    ) -> tuple[Tensor, Tensor]:
         start = time.perf_counter()
-        result = self._passes.run(tokens, tables, wanted)
+        result = self._passes.run(tokens, tables, wanted, greatest)
         self.seconds.append(time.perf_counter() - start)
         return result
 
     def weight_bytes(self, model: GPT) -> int:
         """Weights that a pass reads."""
         if isinstance(self._passes, PackedPasses):
-            return self._passes.model.bytes_per_token
+            return self._passes.model.bytes_read(greatest=True)
         return sum(parameter.nbytes for parameter in model.parameters())
 
 

@@ -6,7 +6,7 @@
 // Legend: N tokens of the pass, W width, M hidden width of the MLP, H heads, D head width, K inputs of a product.
 // Pages hold 16 tokens. Of a layer and head, a page's keys are (D / 2, 16, 2) and its values (16, D); fp32 keys (D, 16).
 
-#include "packed.h"
+#include "greatest.h"
 
 namespace {
 
@@ -32,6 +32,7 @@ struct Model {
     const float *cosines, *sines;    // (context, D) or null; the sine carries each half's sign
     Norm final_norm;
     Matrix head;
+    Screen screen;
     const Layer* layer;
 };
 
@@ -42,6 +43,11 @@ struct Pass {
     void* const* caches;           // of each group: (its layers, 2, its pages, H, 16 D)
     const long* pages;             // of each group
     float *states, *logits;  // (wanted, W), and (wanted, vocab) or null
+    // Of each wanted state, how many of its greatest logits below `among` are asked for, the others may be -infinity; null
+    // where all are.
+    const int32_t* greatest;
+    long among;
+    long* read;  // 16 outputs of the head that were computed for a state, counted; where `greatest` is given
 };
 
 template <typename Body>
@@ -220,6 +226,8 @@ void run(const Model& model, const Pass& pass, int threads) {
     const long up_width = model.gated ? 2 * M : 0;
     Room<float> x(N * W), qkv(N * 3 * W), mixed(N * W), gate_up(std::max(1l, N * up_width));
     Rows<kind> inputs(N, W), hidden(N, M), last(std::max(1l, pass.wanted), W);
+    const bool some = kind != INT8 && pass.greatest && pass.logits && pass.wanted;
+    Outlook outlook(model.screen, some ? pass.wanted : 0, W, pass.among);
     long longest = 0;
     for (long n = 0; n < N; n++) longest = std::max(longest, (long)pass.places[n] + 2 * PAGE);
     Room<float> rooms(threads * longest);
@@ -306,18 +314,24 @@ void run(const Model& model, const Pass& pass, int threads) {
             if (!model.norm_first) take(layer.mlp_norm, true);
         }
 #pragma omp barrier
-        for (long i = pass.wanted * thread / team; i < pass.wanted * (thread + 1) / team; i++)
+        for (long i = pass.wanted * thread / team; i < pass.wanted * (thread + 1) / team; i++) {
             normalised(x.data + pass.which[i] * W, model.norm_first ? model.final_norm : none, W, model.centred, model.epsilon,
                        [&](long at, const __m512* y) { last.put(i, at, y), store(pass.states + i * W + at, y); });
+            if constexpr (kind != INT8)
+                if (some) outlook.put(i, last);
+        }
 #pragma omp barrier
-        if (pass.logits && pass.wanted)
+        auto tell = [&](long n, long at, __m512 y) {
+            if (at < model.vocab) _mm512_mask_storeu_ps(pass.logits + n * model.vocab + at, first_lanes(model.vocab - at), y);
+        };
+        if constexpr (kind != INT8)
+            if (some) outlook.tell(model.head, last, pass.greatest, thread, team, tell);
+        if (!some && pass.logits && pass.wanted)
             product<kind>(model.head, last, pass.wanted, thread, team, [&](long n, long at, const __m512* y) {
-                for (long v = 0; v < VECTORS_OF_BLOCK; v++) {
-                    const long i = at + v * LANES;
-                    if (i < model.vocab) _mm512_mask_storeu_ps(pass.logits + n * model.vocab + i, first_lanes(model.vocab - i), y[v]);
-                }
+                for (long v = 0; v < VECTORS_OF_BLOCK; v++) tell(n, at + v * LANES, y[v]);
             });
     }
+    if (some) *pass.read = outlook.read;
 }
 
 }  // namespace

@@ -149,6 +149,34 @@ inline void finished_tile(const Matrix& matrix, long block, const Rows<kind>& ro
     }
 }
 
+// 64 values of a row as a product reads them.
+inline void read_row(const Rows<FP32>& rows, long n, long at, __m512* x) {
+    for (long v = 0; v < VECTORS_OF_BLOCK; v++) x[v] = _mm512_loadu_ps(rows.values.data + n * rows.width + at + v * LANES);
+}
+
+inline void read_row(const Rows<BF16>& rows, long n, long at, __m512* x) {
+    for (long v = 0; v < VECTORS_OF_BLOCK; v++) x[v] = load_bf16(rows.values.data + n * rows.width + at + v * LANES);
+}
+
+// What `tile` makes of one row and one vector of a block, the same bits.
+inline __m512 one_vector(const Matrix& matrix, long block, long v, const Rows<FP32>& rows, long row) {
+    const long K = matrix.inputs;
+    const float *w = (const float*)matrix.weights + block * K * BLOCK + v * LANES, *x = rows.values.data + row * K;
+    __m512 sum = _mm512_setzero_ps();
+    for (long k = 0; k < K; k++) sum = _mm512_fmadd_ps(_mm512_set1_ps(x[k]), _mm512_loadu_ps(w + k * BLOCK), sum);
+    return sum;
+}
+
+inline __m512 one_vector(const Matrix& matrix, long block, long v, const Rows<BF16>& rows, long row) {
+    const long K = matrix.inputs;
+    const bf16* w = (const bf16*)matrix.weights + block * K * BLOCK + 2 * v * LANES;
+    const int32_t* x = (const int32_t*)(rows.values.data + row * K);
+    __m512 sum = _mm512_setzero_ps();
+    for (long k = 0; k < K / 2; k++)
+        sum = _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32(x[k]), (__m512bh)_mm512_loadu_si512(w + 2 * k * BLOCK));
+    return sum;
+}
+
 // done(row, first output, its 64 sums with the bias) for each block of this thread's share, blocks shared out in order.
 template <Kind kind, typename Done>
 inline void product(const Matrix& matrix, const Rows<kind>& rows, long count, int thread, int threads, Done done) {

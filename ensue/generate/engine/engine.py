@@ -15,6 +15,7 @@ from ensue.generate.engine.groups import GroupedPages, Lease
 from ensue.generate.engine.pages import PAGE
 from ensue.generate.engine.passes import Passes, Tokens
 from ensue.generate.engine.requests import Event, Finish, Request, Told
+from ensue.generate.screen import Greatest
 
 
 @dataclass
@@ -126,7 +127,8 @@ class Engine:
         for span in spans:
             wanted.extend(first + i for i in span.wanted)
             first += len(span.ids)
-        _, logits = self.passes.run(Tokens(ids, places, rows), self._tables, wanted)
+        counts = [span.going.request.greatest for span in spans for _ in span.wanted]
+        _, logits = self.passes.run(Tokens(ids, places, rows), self._tables, wanted, Greatest(counts, self.vocabulary))
         self.read_tokens += len(ids)
         return self._take(spans, logits)
 

@@ -14,6 +14,7 @@ from ensue.generate.engine.groups import Group, groups_of
 from ensue.generate.engine.pages import PAGE
 from ensue.generate.forward import reading
 from ensue.generate.packed import PackedModel
+from ensue.generate.screen import Greatest
 from ensue.model.cache import Cache
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
@@ -41,10 +42,13 @@ class Passes(Protocol):
     groups: tuple[Group, ...]
     pages: tuple[int, ...]
 
-    def run(self, tokens: Tokens, tables: Sequence[Tensor], wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def run(
+        self, tokens: Tokens, tables: Sequence[Tensor], wanted: Sequence[int], greatest: Greatest | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Put tokens into their pages; (Q, W) states and (Q, V) logits, float, of those that are `wanted`.
 
-        `tables`, (R, P) int32 for each group, are the pages of each row.
+        `tables`, (R, P) int32 for each group, are the pages of each row. Where only the `greatest` logits are asked
+        for, the others may be -inf.
         """
 
 
@@ -57,9 +61,15 @@ class PackedPasses:
         self.groups = groups_of(model.config)
         self.caches = model.new_caches(self.pages)
 
-    def run(self, tokens: Tokens, tables: Sequence[Tensor], wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def run(
+        self, tokens: Tokens, tables: Sequence[Tensor], wanted: Sequence[int], greatest: Greatest | None = None
+    ) -> tuple[Tensor, Tensor]:
         states, logits = self.model.run(
-            tokens.ids, tokens.places, tokens.rows, tables=tables, caches=self.caches, wanted=wanted
+            *(tokens.ids, tokens.places, tokens.rows),
+            tables=tables,
+            caches=self.caches,
+            wanted=wanted,
+            greatest=greatest,
         )
         assert logits is not None
         return states, logits
@@ -78,7 +88,9 @@ class PlainPasses:
             for group, count in zip(self.groups, self.pages, strict=True)
         ]
 
-    def run(self, tokens: Tokens, tables: Sequence[Tensor], wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def run(
+        self, tokens: Tokens, tables: Sequence[Tensor], wanted: Sequence[int], greatest: Greatest | None = None
+    ) -> tuple[Tensor, Tensor]:
         spans = [list(group) for _, group in groupby(range(len(tokens.ids)), key=lambda i: tokens.rows[i])]
         single = [span[0] for span in spans if len(span) == 1]
         passes = [[[place] for place in single]] if single else []

@@ -48,9 +48,21 @@ class Request:
     @property
     def plain(self) -> bool:
         """Whether its next token is the likeliest, with nothing added to the logits."""
+        return not (self.sampling.temperature or self._changes)
+
+    @property
+    def greatest(self) -> int:
+        """How many of the greatest logits decide all that is told of a new token; 0 where every one has a say."""
+        if self.scored or self.likeliest or self.of_prompt or self._changes:
+            return 0
+        return (self.sampling.top_k or 0) if self.sampling.temperature else 1
+
+    @property
+    def _changes(self) -> bool:
+        """Whether anything is done to the logits before a token is chosen."""
         sampling = self.sampling
-        changed = self.bias or self.presence or self.frequency or self.constraint is not None
-        return not (sampling.temperature or changed or sampling.repetition_penalty != 1 or sampling.no_repeat_ngram)
+        added = self.bias or self.presence or self.frequency or self.constraint is not None
+        return bool(added or sampling.repetition_penalty != 1 or sampling.no_repeat_ngram)
 
 
 @dataclass(frozen=True)
