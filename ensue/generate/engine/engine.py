@@ -146,13 +146,14 @@ class Engine:
         held_back: list[tuple[int, Request]] = []
         while self._waiting and self._slots:
             number, request = self._waiting[0]
-            reuse, length = not request.of_prompt, _length(request)
-            if reuse and self.pool.is_pending(request.tokens, length):
+            beginning, length = request.tokens[: request.asked_from + 1], _length(request)
+            if self.pool.is_pending(beginning, length):
                 held_back.append(self._waiting.popleft())
                 continue
-            lease = self.pool.lend(request.tokens, length, reuse=reuse)
+            lease = self.pool.lend(beginning, length, reuse=not request.of_prompt)
             if lease is None:
                 break
+            self.pool.announce(lease, request.tokens)
             self._waiting.popleft()
             self._begin(number, request, lease)
         self._waiting.extendleft(reversed(held_back))
@@ -180,9 +181,8 @@ class Engine:
                 continue
             ids = going.tokens[going.held : going.held + room]
             room -= len(ids)
-            at_end = going.held + len(ids) == len(going.tokens)
-            some = range(len(ids) - 1, len(ids)) if at_end else range(0)
-            spans.append(_Span(going, ids, going.held, range(len(ids)) if going.request.of_prompt else some))
+            wanted = range(min(len(ids), max(0, going.request.asked_from - going.held)), len(ids))
+            spans.append(_Span(going, ids, going.held, wanted))
         return spans
 
     def _draft(self, writing: Sequence[_Going]) -> None:
@@ -240,10 +240,9 @@ class Engine:
 
     def _tell_prompt(self, span: _Span, rows: Tensor) -> tuple[Told, ...]:
         request = span.going.request
-        if not request.of_prompt or span.start >= len(request.tokens):
-            return ()
-        start = (Told(request.tokens[0], None),) if span.start == 0 else ()
-        known = request.tokens[span.start + 1 : span.start + 1 + len(span.ids)]
+        first = span.start + span.wanted.start - request.asked_from
+        known = request.foretold[first : first + len(span.wanted)]
+        start = (Told(request.tokens[0], None),) if request.of_prompt and span.start == 0 else ()
         return (*start, *tell(rows[: len(known)], known, request.likeliest)) if known else start
 
     def _end(self, going: _Going) -> None:
@@ -310,7 +309,10 @@ def _length(request: Request) -> int:
 def _check(request: Request, vocab: int, context: int) -> None:
     if not request.tokens:
         raise ValueError("the prompt has no tokens; begin it with the tokenizer's end token.")
-    if not 0 <= min(request.tokens) <= max(request.tokens) < vocab:
+    if len(request.targets) > len(request.tokens):
+        raise ValueError(f"{len(request.targets):,} targets cannot each follow one of {len(request.tokens):,} tokens.")
+    known = (*request.tokens, *request.targets)
+    if not 0 <= min(known) <= max(known) < vocab:
         raise ValueError(f"the prompt has a token id outside this model's vocabulary of {vocab:,}.")
     if request.most < 0:
         raise ValueError(f"most {request.most} is below 0; say how many tokens to write.")

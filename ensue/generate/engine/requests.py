@@ -26,6 +26,7 @@ class Request:
     stop            tokens that end it; the one that did is told as well
     likeliest       how many of the likeliest tokens are told beside each, with their log-probabilities
     of_prompt       tell that of the prompt's tokens too
+    targets         tell that of these, each as what comes after one of the prompt's last tokens
     scored          tell ln p and rank of each new token; without it, only which tokens they are
     bias            added to the logits of these tokens
     presence, frequency   subtracted from the logits of tokens that were written: once, and for each time (OpenAI's API)
@@ -39,11 +40,22 @@ class Request:
     stop: frozenset[int] = frozenset()
     likeliest: int = 0
     of_prompt: bool = False
+    targets: tuple[int, ...] = ()
     scored: bool = True
     bias: Mapping[int, float] = field(default_factory=dict)
     presence: float = 0.0
     frequency: float = 0.0
     constraint: Constraint | None = None
+
+    @property
+    def asked_from(self) -> int:
+        """The first place of the prompt whose logits are asked for; what is before it may be read from pages."""
+        return 0 if self.of_prompt else len(self.tokens) - max(1, len(self.targets))
+
+    @property
+    def foretold(self) -> tuple[int, ...]:
+        """The tokens that are told of as what comes after the places from there on."""
+        return self.tokens[1:] if self.of_prompt else self.targets
 
     @property
     def plain(self) -> bool:
