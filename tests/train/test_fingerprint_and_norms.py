@@ -1,7 +1,6 @@
 """A fingerprint of the weights that names the tensor that differs, and norms by layer against plain sums."""
 
 import math
-import time
 
 import pytest
 import torch
@@ -48,14 +47,10 @@ def test_values_that_change_places_change_the_fingerprint():
     assert fingerprint({"a": torch.tensor([0.0])}, 1) != fingerprint({"a": torch.tensor([-0.0])}, 1), "bits, not values"
 
 
-def test_it_costs_little():
-    """148 tensors as in GPT-2: well under a hundredth of a step of seconds."""
-    held = {str(number): torch.randn(768, 768) for number in range(148)}
-    fingerprint(held, 1)
-    began = time.perf_counter()
-    for step in range(5):
-        fingerprint(held, step)
-    assert (time.perf_counter() - began) / 5 < 0.05
+def test_it_reads_no_more_of_a_tensor_than_its_sample():
+    """Of a million million values, one number in memory, which nobody could read in a day."""
+    held = {"large": torch.tensor(3.0).expand(10**12)}
+    assert len({fingerprint(held, step) for step in range(5)}) == 1
 
 
 def test_norms_by_layer_are_those_of_gradient_and_update(make_engine):

@@ -216,7 +216,7 @@ def test_killed_and_gone_on_with(ask: Evaluate, place: Path, tmp_path: Path) -> 
         "from ensue.verbs.evaluating import Evaluate\n"
         "class Slow(LocalScorer):\n"
         "    def loglikelihood(self, *given):\n"
-        "        time.sleep(0.05)\n"
+        "        time.sleep(0.3)\n"
         "        return super().loglikelihood(*given)\n"
         "def slow(model, **given):\n"
         "    return Slow(models.load(model, device='cpu'), at_once=3)\n"
