@@ -114,13 +114,21 @@ def _fitting(tokenizer: Tokenizer, messages: Messages, limit: int) -> Generator[
     while over > 0 and kept > 1:
         alone = over >= kept  # no prompt at all would be too long
         kept = min(kept, max(1, limit // PROMPT_SHARE)) if alone else kept - over
-        rest = tokenizer.decode(ids[len(ids) - kept :]).lstrip("\ufffd").strip()
-        if rest and kept < len(ids):
+        rest = _ending(tokenizer, ids, kept)
+        if kept < len(ids):
             messages, cuts = [{**messages[0], "content": rest}, *messages[1:]], replace(cuts, prompts=1)
-        if alone or not rest:
+        if alone:
             break
         over = (yield messages) - limit  # what is left may be divided into other tokens than before
     return messages, cuts
+
+
+def _ending(tokenizer: Tokenizer, ids: list[int], kept: int) -> str:
+    """What the last `kept` tokens say, or as many more as it takes: one may be a part of a character."""
+    for start in range(len(ids) - kept, -1, -1):
+        if text := tokenizer.decode(ids[start:]).lstrip("\ufffd").strip():
+            return text
+    return tokenizer.decode(ids)
 
 
 def _fitted_together(

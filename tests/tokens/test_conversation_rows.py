@@ -97,6 +97,16 @@ def test_the_oldest_turns_go_first_then_the_system_then_the_beginning_of_the_pro
     )
 
 
+def test_a_prompt_that_ends_in_parts_of_a_character_keeps_the_whole_of_it(small_tokenizer: ByteLevelTokenizer) -> None:
+    prompt, answer = "rivers carry stones to the sea " * 3 + "山", "the sea"
+    talk = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+    assert len(small_tokenizer.encode("山")) > 1
+    room = len(row_of([{"role": "user", "content": "山"}, talk[-1]], small_tokenizer).ids)
+    row = row_of(talk, small_tokenizer, limit=room - 1)
+    assert row.cuts == Cuts(prompts=1, answers=1)
+    assert small_tokenizer.decode(row.ids.tolist()).startswith("User: 山\nAssistant: the")
+
+
 def test_a_prompt_is_fitted_for_its_answer(small_tokenizer: ByteLevelTokenizer) -> None:
     template = plain_template(small_tokenizer)
     talk = checked_messages(
