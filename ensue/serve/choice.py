@@ -44,6 +44,7 @@ class Choice:
 
     whole    give all of it at its end instead of piece by piece
     offsets  give its tokens as well
+    counts   it takes a place in the queue
     asked, first   when it was asked for, and when its first token came, by `time.perf_counter`
     """
 
@@ -54,6 +55,7 @@ class Choice:
     stops: Sequence[str] = ()
     whole: bool = True
     offsets: bool = False
+    counts: bool = True
     over: bool = False
     written: int = 0
     asked: float = field(default_factory=time.perf_counter)

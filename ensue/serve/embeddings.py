@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Generator, Sequence
 
 import torch
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from torch import Tensor
 
-from ensue.generate.forward import pad, reading
-from ensue.model.gpt import GPT
 from ensue.serve.answers import Embeddings
 from ensue.serve.asked import prompts_in, read_prompts
 from ensue.serve.errors import ApiError, described
 from ensue.serve.schemas import EmbeddingBody
 from ensue.serve.service import Service
-
-PASS_TOKENS = 512
-"""Tokens of a pass, between which the engine goes on; a longer text has a pass of its own."""
-
-# Legend: B texts of a pass, T tokens of the longest, W width.
+from ensue.serve.states import embed
 
 
 def embedding_routes(service: Service) -> APIRouter:
@@ -47,7 +40,7 @@ def embedding_routes(service: Service) -> APIRouter:
                 param="input",
                 code="context_length_exceeded",
             )
-        vectors: Tensor = await service.work(embed(service.lm.model, texts, last=body.pooling == "last"))
+        vectors: Tensor = await service.work(embed(service.engine, texts, last=body.pooling == "last"))
         if body.normalize:
             vectors = torch.nn.functional.normalize(vectors, dim=-1)
         data = [
@@ -59,32 +52,6 @@ def embedding_routes(service: Service) -> APIRouter:
         return JSONResponse({"object": "list", "data": data, "model": service.settings.name, "usage": usage})
 
     return router
-
-
-def embed(model: GPT, texts: Sequence[Sequence[int]], *, last: bool) -> Generator[None, None, Tensor]:
-    """(N, W) float32 vectors of N texts, each the mean of its states or its last; one pass at a time.
-
-    Texts of like length share a pass, to its right padded with tokens that no other sees.
-    """
-    device = model.token_embedding.weight.device
-    vectors = torch.empty(len(texts), model.config.width)
-    order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
-    while order:
-        together = max(1, PASS_TOKENS // len(texts[order[0]]))
-        while together > 1 and together * len(texts[order[:together][-1]]) > PASS_TOKENS:
-            together -= 1
-        ours, order = order[:together], order[together:]
-        lengths = torch.tensor([len(texts[number]) for number in ours], device=device)
-        with reading(model):
-            states = model.hidden(pad([texts[number] for number in ours], device)).float()  # (B, T, W)
-        inside = torch.arange(states.shape[1], device=device)[None] < lengths[:, None]  # (B, T)
-        if last:
-            found = states[torch.arange(len(ours), device=device), lengths - 1]
-        else:
-            found = (states * inside[..., None]).sum(1) / lengths[:, None]
-        vectors[ours] = found.cpu()
-        yield
-    return vectors
 
 
 def _check_count(service: Service, count: int) -> None:

@@ -12,7 +12,7 @@ from ensue.core.device import choose_device
 from ensue.generate.engine.opening import EngineSettings, context_bytes
 from ensue.generate.lm import LM
 from ensue.generate.load import load
-from ensue.generate.packed import Precision
+from ensue.generate.packing import Precision
 
 USUAL_CACHE = 1 << 30
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -27,10 +27,10 @@ def open_model(
     the context take, or 1 GB where that is less. Raises ValueError for a size that is none.
     """
     on_cpu = choose_device(device).type == "cpu"
-    if dtype == "int8" and not on_cpu:
-        raise ValueError("int8 is for CPUs; use bf16 on a GPU.")
+    if dtype not in ("fp32", "bf16") and not on_cpu:
+        raise ValueError(f"{dtype} is for CPUs; use bf16 on a GPU.")
     with enough_memory(path):
-        lm = load(path, device=device, dtype="fp32" if on_cpu or dtype == "int8" else dtype)
+        lm = load(path, device=device, dtype="bf16" if dtype == "bf16" and not on_cpu else "fp32")
     settings = EngineSettings(dtype, most=most)
     needed = context_bytes(lm.config, settings)
     held = read_bytes(cache) if cache is not None else max(needed, min(USUAL_CACHE, most * needed))

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import math
+from collections.abc import Sequence
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from ensue.generate.boundary import split_boundary
-from ensue.generate.score import Pair, TokenScores, score_tokens
-from ensue.model.gpt import GPT
+from ensue.generate.engine.requests import Request, Told
 from ensue.serve.answers import Scores
 from ensue.serve.asked import read_prompts
 from ensue.serve.errors import ApiError, described
 from ensue.serve.schemas import ScoreBody, ScoreItem
 from ensue.serve.service import Service
 
-PASS_TOKENS = 512
-"""Tokens of the pairs that are scored at a time, between which the engine goes on; a shared context counts once."""
+Pair = tuple[Sequence[int], Sequence[int]]
+"""A context and a continuation, as token ids."""
 
 
 def score_routes(service: Service) -> APIRouter:
@@ -33,16 +34,9 @@ def score_routes(service: Service) -> APIRouter:
         service.check_model(body.model)
         pairs = [await _pair(service, item) for item in body.items]
         _check(service, pairs)
-        found: list[TokenScores] = await service.work(score_pieces(service.lm.model, pairs))
-        data = [
-            {
-                "loglikelihood": scores.total,
-                "greedy": all(scores.greedy),
-                "tokens": list(continuation),
-                "token_logprobs": list(scores.nats),
-            }
-            for scores, (_, continuation) in zip(found, pairs, strict=True)
-        ]
+        window = service.lm.config.context
+        told = await service.read([_request(pair, window) for pair in pairs])
+        data = [_written(number, tokens) for number, tokens in enumerate(told)]
         read = sum(len(context) + len(continuation) for context, continuation in pairs)
         usage = {"prompt_tokens": read, "completion_tokens": 0, "total_tokens": read}
         return JSONResponse({"object": "list", "model": service.settings.name, "data": data, "usage": usage})
@@ -50,21 +44,11 @@ def score_routes(service: Service) -> APIRouter:
     return router
 
 
-def score_pieces(model: GPT, pairs: Sequence[Pair]) -> Generator[None, None, list[TokenScores]]:
-    """What `score_tokens` says of all pairs, some at a time; those with one beginning stay together."""
-    found: dict[int, TokenScores] = {}
-    order = sorted(range(len(pairs)), key=lambda number: tuple(pairs[number][0]))
-    while order:
-        ours, tokens, last = 0, 0, None
-        while ours < len(order) and (not ours or tokens <= PASS_TOKENS):
-            context, continuation = pairs[order[ours]]
-            tokens += len(continuation) + (0 if context == last else len(context))
-            ours, last = ours + 1, context
-        scores = score_tokens(model, [pairs[number] for number in order[:ours]])
-        found.update(zip(order[:ours], scores, strict=True))
-        order = order[ours:]
-        yield
-    return [found[number] for number in range(len(pairs))]
+def _request(pair: Pair, window: int) -> Request:
+    """What the engine is asked of a pair. The last token is never read, so that window + 1 of them fit."""
+    context, continuation = pair
+    tokens = (*context, *continuation)[-window - 1 :]
+    return Request(tokens[:-1], most=0, targets=tokens[-len(continuation) :])
 
 
 async def _pair(service: Service, item: ScoreItem) -> Pair:
@@ -77,6 +61,22 @@ async def _pair(service: Service, item: ScoreItem) -> Pair:
         raise ApiError("the continuation is empty, so there is nothing to score; give it some text.", param="items")
     before, after = await read_prompts(service, [item.context or "", item.continuation], param="items")
     return before, after
+
+
+def _written(number: int, told: Sequence[Told]) -> dict[str, Any]:
+    nats = [each.nats for each in told if each.nats is not None]
+    if any(map(math.isnan, nats)):
+        raise ApiError(
+            f"item {number}: its log-probability is not a number; the model's weights are damaged, or too large for "
+            "the precision that they are served in.",
+            status=500,
+        )
+    return {
+        "loglikelihood": sum(nats),
+        "greedy": all(each.rank == 0 for each in told),
+        "tokens": [each.token for each in told],
+        "token_logprobs": nats,
+    }
 
 
 def _check(service: Service, pairs: Sequence[Pair]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ensue.generate.engine.engine import Engine
-from ensue.generate.engine.requests import Request
+from ensue.generate.engine.requests import Request, Told
 from ensue.generate.lm import LM
 from ensue.serve.choice import Choice, Piece, join
 from ensue.serve.constraining import Constraining
@@ -20,6 +20,8 @@ from ensue.serve.worker import Worker
 
 LONG_TEXT = 20_000
 """Characters from which on a text is encoded in another thread, so that the others need not wait for it."""
+READ_AT_ONCE = 512
+"""Tokens that are being read for one client at a time, about, where nothing is written."""
 LONGEST_WAIT = 60
 """Seconds that a client is told to wait at most when the queue is full."""
 
@@ -72,10 +74,45 @@ class Service:
             Choice(number, request, self.lm.tokenizer, inbox, stops, whole, tokens)
             for number, request in enumerate(requests)
         ]
-        self.worker.submit(choices)
-        return Writing(self.worker, choices, inbox)
+        writing = Writing(self.worker, inbox)
+        writing.begin(choices)
+        return writing
 
-    async def work(self, pieces: Iterator[Any]) -> Any:
+    async def read(self, requests: Sequence[Request]) -> list[tuple[Told, ...]]:
+        """What is told of the prompts of requests that write nothing.
+
+        Those that begin alike are given to the engine together, and few at a time, so that what others ask for
+        meanwhile need not wait for all; together they take one place in the queue. Raises ApiError where it is full.
+        """
+        self._check_room(1)
+        with self.worker.place():
+            return await self._read(requests)
+
+    async def _read(self, requests: Sequence[Request]) -> list[tuple[Told, ...]]:
+        writing = Writing(self.worker, asyncio.Queue())
+        left = sorted(range(len(requests)), key=lambda number: requests[number].tokens, reverse=True)
+        told: dict[int, tuple[Told, ...]] = {}
+        costs: dict[int, int] = {}
+        going = 0
+        before: tuple[int, ...] = ()
+        try:
+            while len(told) < len(requests):
+                while left and going < READ_AT_ONCE:
+                    number = left.pop()
+                    request = requests[number]
+                    beginning = request.tokens[: request.asked_from + 1]
+                    costs[number] = len(request.tokens) - (len(beginning) if beginning == before else 0)
+                    going, before = going + costs[number], beginning
+                    writing.begin([Choice(number, request, self.lm.tokenizer, writing.inbox, counts=False)])
+                for piece in await writing.ready():
+                    writing.check(piece)
+                    told[piece.choice] = piece.prompt
+                    going -= costs[piece.choice]
+        finally:
+            writing.close()
+        return [told[number] for number in range(len(requests))]
+
+    async def work(self, pieces: Generator[Any, None, Any]) -> Any:
         """What a generator returns, done piece by piece beside the engine; given up with the task that waits."""
         self._check_room(1)
         return await asyncio.wrap_future(self.worker.work(pieces))
@@ -106,8 +143,13 @@ class Writing:
     """The texts of one request. Close it in any case: what is not finished then is given up."""
 
     worker: Worker
-    choices: Sequence[Choice]
     inbox: asyncio.Queue[Piece]
+    choices: list[Choice] = field(default_factory=list)
+
+    def begin(self, choices: Sequence[Choice]) -> None:
+        """Begin these as well."""
+        self.choices.extend(choices)
+        self.worker.submit(choices)
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """Pieces of all texts as they come, to the end of the last. Raises ApiError where one cannot be finished.
@@ -116,12 +158,12 @@ class Writing:
         """
         left = len(self.choices)
         while left:
-            for piece in await self._ready():
-                self._check(piece)
+            for piece in await self.ready():
+                self.check(piece)
                 left -= piece.finished is not None
                 yield piece
 
-    async def _ready(self) -> list[Piece]:
+    async def ready(self) -> list[Piece]:
         """What is in the inbox, once there is something: a piece for each text."""
         found: dict[int, list[Piece]] = {}
         piece = await self.inbox.get()
@@ -131,7 +173,8 @@ class Writing:
             found.setdefault(piece.choice, []).append(piece)
         return [join(pieces) for pieces in found.values()]
 
-    def _check(self, piece: Piece) -> None:
+    def check(self, piece: Piece) -> None:
+        """Raise ApiError for a piece of a text that cannot be finished."""
         if isinstance(piece.error, ValueError):
             raise ApiError(str(piece.error))
         if piece.error is not None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -34,7 +35,7 @@ class Watcher(Protocol):
 class _Job:
     """Work of another kind, done a piece at a time between the engine's steps."""
 
-    pieces: Iterator[Any]
+    pieces: Generator[Any, None, Any]
     future: Future[Any]
 
     def advance(self) -> bool:
@@ -48,7 +49,9 @@ class _Job:
             if not self.future.cancelled():
                 self.future.set_exception(error)
         else:
-            return not self.future.cancelled()
+            if not self.future.cancelled():
+                return True
+            self.pieces.close()  # at once, and not when the next job takes its place
         return False
 
 
@@ -89,9 +92,18 @@ class Worker:
         if self._thread.is_alive():
             self._thread.join()
 
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Work that is outstanding for the length of the block."""
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
     def submit(self, choices: Sequence[Choice]) -> None:
         """Begin to write; each is one that the engine's `check` has seen."""
-        self._count(len(choices))
+        self._count(sum(choice.counts for choice in choices))
         self._orders.put(lambda: self._submit(choices))
 
     def cancel(self, choices: Iterable[Choice]) -> None:
@@ -99,7 +111,7 @@ class Worker:
         given = list(choices)
         self._orders.put(lambda: self._cancel(given))
 
-    def work(self, pieces: Iterator[Any]) -> Future[Any]:
+    def work(self, pieces: Generator[Any, None, Any]) -> Future[Any]:
         """Do what a generator does, a piece of it after each step; the future has what it returns."""
         self._count(1)
         future = self._begin(pieces)
@@ -115,7 +127,7 @@ class Worker:
 
         return self._begin(pieces())
 
-    def _begin(self, pieces: Iterator[Any]) -> Future[Any]:
+    def _begin(self, pieces: Generator[Any, None, Any]) -> Future[Any]:
         future: Future[Any] = Future()
         self._orders.put(lambda: self._jobs.append(_Job(pieces, future)))
         return future
@@ -154,7 +166,7 @@ class Worker:
             try:
                 number = self._engine.submit(choice.request)
             except ValueError as error:
-                self._count(-1)
+                self._count(-choice.counts)
                 self._tell([(choice, choice.fail(error))])
                 continue
             self._choices[number] = choice
@@ -196,7 +208,7 @@ class Worker:
     def _forget(self, number: int) -> None:
         choice = self._choices.pop(number)
         del self._numbers[id(choice)]
-        self._count(-1)
+        self._count(-choice.counts)
         self._watcher.ended(choice, time.perf_counter())
 
     def _fail_all(self, error: Exception) -> None:
