@@ -27,7 +27,8 @@ from ensue.generate.engine.pages import PAGE
 from ensue.generate.engine.passes import PackedPasses
 from ensue.generate.engine.requests import Request
 from ensue.generate.load import load
-from ensue.generate.packed import PackedModel, Precision
+from ensue.generate.packed import PackedModel
+from ensue.generate.packing import Precision
 from ensue.recipes.bench_generate import read_rate
 
 PROMPT, NEW, LONG, MANY = 64, 64, 512, 16

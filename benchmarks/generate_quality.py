@@ -18,7 +18,7 @@ from ensue.generate.engine.opening import EngineSettings, open_engine
 from ensue.generate.engine.requests import Request
 from ensue.generate.lm import LM
 from ensue.generate.load import load
-from ensue.generate.packed import Precision
+from ensue.generate.packing import Precision
 from ensue.recipes.data import Data
 from ensue.recipes.resuming import config_at
 

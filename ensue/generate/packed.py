@@ -1,4 +1,4 @@
-"""A model's weights in the order in which one C++ call reads them, in fp32, bf16 or int8.
+"""A model's weights in the order in which one C++ call reads them, in fp32, bf16, int8 or int4.
 
 The call is a whole forward pass over a paged cache (`ensue/core/kernels/inference.cpp`), for models it knows: dense or
 banded attention and a width that is a multiple of 64. `GPT.forward` is its slow twin.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +19,8 @@ from torch import Tensor
 from ensue.core.native import INFERENCE, Kernels, kernels, why_no_kernels
 from ensue.generate.engine.groups import Group, groups_of
 from ensue.generate.engine.pages import PAGE
-from ensue.generate.screen import Greatest, Screen, quantise
+from ensue.generate.packing import BLOCK, Precision, interleaved, pack
+from ensue.generate.screen import Greatest, Screen
 from ensue.model.attention import Attention
 from ensue.model.block import MLP, Block, GatedMLP
 from ensue.model.config import GPTConfig
@@ -29,9 +29,8 @@ from ensue.model.norm import LayerNorm, Norm
 from ensue.model.patterns import Banded, Dense, Pattern
 from ensue.model.rotary import rotation_of
 
-Precision = Literal["fp32", "bf16", "int8"]
-KINDS: dict[Precision, int] = {"fp32": 0, "bf16": 1, "int8": 2}
-BLOCK, WIDEST_HEAD = 64, 256
+KINDS: dict[Precision, int] = {"fp32": 0, "bf16": 1, "int8": 2, "int4": 3}
+WIDEST_HEAD = 256
 NO_WINDOW = 1 << 40
 
 
@@ -222,9 +221,9 @@ class PackedModel:
             given.cosines, given.sines = (self._keep(table[0, 0]) for table in angles)
         given.final_norm = self._norm(model.final_norm)
         before = self.bytes
-        given.head = self._matrix(model.head_weight, None)
+        given.head = self._matrix(model.head_weight, None, "int8" if self.precision == "int4" else self.precision)
         self._head_bytes, self._screen_bytes = self.bytes - before, 0
-        if self.precision != "int8":
+        if self.precision in ("fp32", "bf16"):
             given.screen = self._screened(model.head_weight)
         layers = (_Layer * config.layers)()
         where = {layer: (g, place) for g, group in enumerate(self.groups) for place, layer in enumerate(group.layers)}
@@ -258,9 +257,9 @@ class PackedModel:
         bias = None if linear.bias is None else torch.cat([F.pad(b, (0, spare)) for b in linear.bias.chunk(parts)])
         return self._matrix(torch.cat([F.pad(weight, (0, 0, 0, spare)) for weight in weights]), bias)
 
-    def _matrix(self, weight: Tensor, bias: Tensor | None) -> _Matrix:
+    def _matrix(self, weight: Tensor, bias: Tensor | None, precision: Precision | None = None) -> _Matrix:
         outputs, inputs = weight.shape
-        values, scales = pack(weight.detach().float(), self.precision)
+        values, scales = pack(weight.detach().float(), precision or self.precision)
         return _Matrix(
             self._keep(values),
             None if scales is None else self._keep(scales),
@@ -293,27 +292,8 @@ class PackedModel:
         return tensor.data_ptr()
 
 
-def pack(weight: Tensor, precision: Precision) -> tuple[Tensor, Tensor | None]:
-    """(O, K) fp32 as `packed.h` reads it, and the (O,) scales of int8: blocks of 64 outputs, padded with zeros."""
-    outputs, inputs = weight.shape
-    padded = F.pad(weight, (0, 0, 0, -outputs % BLOCK))
-    blocks = len(padded) // BLOCK
-    if precision == "fp32":
-        return padded.view(blocks, BLOCK, inputs).transpose(1, 2).contiguous(), None
-    if precision == "bf16":
-        return padded.bfloat16().view(blocks, BLOCK, inputs // 2, 2).transpose(1, 2).contiguous(), None
-    whole, scales = quantise(padded)
-    return interleaved(whole), scales
-
-
 def _whole(width: int) -> int:
     return -(-width // BLOCK) * BLOCK
-
-
-def interleaved(whole: Tensor) -> Tensor:
-    """(O, K) int8, in whole blocks of outputs, as `packed.h` reads it."""
-    shifted = (whole.to(torch.int16) + 128).to(torch.uint8)
-    return shifted.view(len(whole) // BLOCK, BLOCK, -1, 4).transpose(1, 2).contiguous()
 
 
 def _head_norms(attention: Attention) -> tuple[Norm | None, Norm | None]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+
+from ensue.generate.packing import quantise
 
 LANES = 16
 """Outputs that are computed together."""
@@ -63,9 +64,3 @@ class Screen:
         """So many vectors of outputs had to be computed for so many rows."""
         if vectors > WORTH * rows * self._vectors:
             self._pause = PAUSE
-
-
-def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """(O, K) fp32 -> int8 and (O,) scales: each output's largest weight is 127 times its scale."""
-    scales = weight.abs().amax(1).clamp(min=1e-12) / 127
-    return (weight / scales[:, None]).round().to(torch.int8), scales

@@ -18,7 +18,8 @@ from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.groups import groups_of
 from ensue.generate.engine.passes import PackedPasses, Passes, PlainPasses, Tokens
 from ensue.generate.engine.requests import Request
-from ensue.generate.packed import PackedModel, Precision, why_not_packed
+from ensue.generate.packed import PackedModel, why_not_packed
+from ensue.generate.packing import Precision
 from ensue.generate.screen import Greatest
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
@@ -71,8 +72,8 @@ def bench_generate(
         raise ValueError("--prompt, --requests and --rounds must be 1 or more, and --new 2 or more.")
     model = GPT.build(config, 0).eval()
     reason = why_not_packed(config)
-    if reason is not None and precision == "int8":
-        raise ValueError(f"int8 is not to be had here: {reason}.")
+    if reason is not None and precision in ("int8", "int4"):
+        raise ValueError(f"{precision} is not to be had here: {reason}.")
     pages = [requests * group.pages_for(prompt + new, PASS_TOKENS) for group in groups_of(config)]
     passes = _passes(model, precision, pages, packed=reason is None)
     clock = _Clock(passes)

@@ -19,13 +19,13 @@ from ensue.generate.packed import why_not_packed
 from ensue.generate.sampling import row_seeds
 from ensue.generate.settings import Sampling
 
-Dtype = Literal["fp32", "bf16", "int8"]
+Dtype = Literal["fp32", "bf16", "int8", "int4"]
 
 
 def open_writer(path: str, *, device: str, dtype: Dtype) -> tuple[LM, Dtype | None]:
     """The model, and in which precision the engine's C++ pass is to run it; None where PyTorch runs it as it is.
 
-    Raises ValueError for int8 where the pass cannot be had.
+    Raises ValueError for int8 and int4 where the pass cannot be had.
     """
     lm = load(path, device=device)
     if dtype == "fp32":
@@ -34,8 +34,8 @@ def open_writer(path: str, *, device: str, dtype: Dtype) -> tuple[LM, Dtype | No
     reason = why_not_packed(lm.config) if place.type == "cpu" else f"the model is on {place}"
     if reason is None:
         return lm, dtype
-    if dtype == "int8":
-        raise ValueError(f"int8 is not to be had here: {reason}; leave --dtype out, or use bf16.")
+    if dtype != "bf16":
+        raise ValueError(f"{dtype} is not to be had here: {reason}; leave --dtype out, or use bf16.")
     return _in_bf16(lm), None
 
 
@@ -54,11 +54,12 @@ def write_text(
     """Print the prompt and what ensues, piece by piece; or one JSON object with the prompt, the text and the time.
 
     With `packed`, the engine writes in that precision, as long as all fits the context; past it PyTorch goes on in
-    fp32, and it searches in bf16. Raises ValueError for int8 past the context, and for a search in it.
+    fp32, and it searches in bf16. Raises ValueError for int8 and int4 past the context, and for a
+    search in them.
     """
     start = time.perf_counter()
     joint = "" if lm.tokenizer.lossless or not prompt else " "  # GPT's tokenizer strips the space between the two
-    if packed == "int8" and beams != 1:
+    if packed in ("int8", "int4") and beams != 1:
         raise ValueError("beam search runs in fp32 or bf16; leave --dtype out, or use bf16.")
     if packed is not None and beams != 1:
         lm, packed = _in_bf16(lm), None

@@ -97,7 +97,7 @@ class BenchGenerate:
 
     preset: Positional[str] = "gpt2"
     """A model by name (see `ensue info`)."""
-    precision: Literal["fp32", "bf16", "int8"] = "bf16"
+    precision: Literal["fp32", "bf16", "int8", "int4"] = "bf16"
     """Of the weights."""
     prompt: int = 64
     """Tokens of each prompt."""

@@ -46,8 +46,8 @@ class Generate:
     """Keep only the end of a prompt that is longer than the context."""
     device: str = "auto"
     """auto, cpu or cuda."""
-    dtype: Literal["fp32", "bf16", "int8"] = "fp32"
-    """Precision of the weights; bf16 and int8 are several times as fast on a CPU that has both."""
+    dtype: Literal["fp32", "bf16", "int8", "int4"] = "fp32"
+    """Precision of the weights; the others are several times as fast on a CPU with AVX-512."""
     json: bool = False
     """Print JSON for a program to read."""
 

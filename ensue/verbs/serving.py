@@ -36,8 +36,8 @@ class Serve:
     """What clients call the model; the name of its folder unless said."""
     device: str = "auto"
     """auto, cpu or cuda."""
-    dtype: Literal["fp32", "bf16", "int8"] = "fp32"
-    """Precision of the weights; bf16 and int8 are several times as fast on a CPU that has both."""
+    dtype: Literal["fp32", "bf16", "int8", "int4"] = "fp32"
+    """Precision of the weights; the others are several times as fast on a CPU with AVX-512."""
     cache: str | None = None
     """Memory for keys and values, such as 512M or 4G: all that they will ever take."""
     at_once: int = 64
@@ -144,8 +144,8 @@ class Chat:
     """`plain`, or a file with a template in Jinja; the model's own unless said."""
     device: str = "auto"
     """auto, cpu or cuda."""
-    dtype: Literal["fp32", "bf16", "int8"] = "fp32"
-    """Precision of the weights; bf16 and int8 are several times as fast on a CPU that has both."""
+    dtype: Literal["fp32", "bf16", "int8", "int4"] = "fp32"
+    """Precision of the weights; the others are several times as fast on a CPU with AVX-512."""
 
     def start(self) -> None:
         from ensue.generate.engine.opening import open_engine

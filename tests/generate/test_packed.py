@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ensue.core.native import INFERENCE, why_no_kernels
-from ensue.generate.packed import PackedModel, Precision, pack, why_not_packed
-from ensue.generate.screen import quantise
+from ensue.generate.packed import PackedModel, why_not_packed
+from ensue.generate.packing import Precision, pack, quantise, quantise_int4
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
 from ensue.model.patterns import Banded, Dense, Strided
@@ -52,7 +52,7 @@ def model(request: pytest.FixtureRequest) -> GPT:
     return model
 
 
-@pytest.fixture(scope="module", params=["fp32", "bf16", "int8"])
+@pytest.fixture(scope="module", params=["fp32", "bf16", "int8", "int4"])
 def packed(request: pytest.FixtureRequest, model: GPT) -> PackedModel:
     return PackedModel.of(model, request.param)
 
@@ -98,13 +98,16 @@ def test_a_pass_equals_the_models_own_forward(model: GPT, packed: PackedModel) -
     texts = texts_for(model.config, [96, 1, 50])
     requests = Requests(packed, texts)
     requests.feed([96, 96, 96])
-    twin = in_int8(model) if packed.precision == "int8" else model
+    twin = rounded(model, packed.precision) if packed.precision.startswith("int") else model
     for text, scores in zip(texts, requests.logits, strict=True):
         with torch.no_grad():
             expected = twin(torch.tensor([text]))[0]
         away = (torch.stack(scores) - expected).abs()
-        assert float(away.max()) < {"fp32": 2e-5, "bf16": 0.06, "int8": 0.2}[packed.precision]
-        assert float(away.square().mean().sqrt()) < {"fp32": 5e-6, "bf16": 0.01, "int8": 0.03}[packed.precision]
+        assert float(away.max()) < {"fp32": 2e-5, "bf16": 0.06, "int8": 0.2, "int4": 0.2}[packed.precision]
+        assert (
+            float(away.square().mean().sqrt())
+            < {"fp32": 5e-6, "bf16": 0.01, "int8": 0.03, "int4": 0.03}[packed.precision]
+        )
 
 
 def test_int8_products_are_what_their_twin_computes(model: GPT) -> None:
@@ -113,23 +116,31 @@ def test_int8_products_are_what_their_twin_computes(model: GPT) -> None:
     tables = [torch.arange(PAGES, dtype=torch.int32)[None] for _ in packed.groups]
     caches = packed.new_caches([PAGES for _ in packed.groups])
     states, logits = packed.run(text, range(40), [0] * 40, tables=tables, caches=caches, wanted=range(40))
-    whole, scales = quantise(model.head_weight.detach())
-    assert torch.allclose(logits, grouped(states) @ (whole.float() * scales[:, None]).T, atol=1e-4)
+    assert torch.allclose(logits, grouped(states) @ as_read(model.head_weight.detach(), "int8").T, atol=1e-4)
 
 
-def in_int8(model: GPT) -> GPT:
-    """A copy whose products are those of int8 weights and of inputs with a scale for every 64."""
+def rounded(model: GPT, precision: Precision) -> GPT:
+    """A copy whose products are those of whole numbers: weights of this precision, inputs with a scale for every 64."""
     twin = copy.deepcopy(model)
     if twin.head is None:
         twin.head = nn.Linear(twin.config.width, twin.config.vocab, bias=False)
         twin.head.weight = nn.Parameter(twin.token_embedding.weight.detach().clone())
     for module in twin.modules():
         if isinstance(module, nn.Linear):
-            whole, scales = quantise(module.weight.detach())
-            module.weight.data = whole.float() * scales[:, None]
+            module.weight.data = as_read(module.weight.detach(), "int8" if module is twin.head else precision)
             module.register_forward_pre_hook(lambda _, given: (grouped(given[0]),))
     twin.logits = lambda hidden, *, taps=None: twin.head(hidden)  # whose hook the model's own would pass by
     return twin
+
+
+def as_read(weight: torch.Tensor, precision: Precision) -> torch.Tensor:
+    """The weights that a product of whole numbers stands for."""
+    if precision == "int8":
+        whole, scales = quantise(weight)
+        return whole.float() * scales[:, None]
+    padded = F.pad(weight, (0, -weight.shape[1] % 64))
+    whole, scales = quantise_int4(padded)
+    return (whole.float() * scales.float().repeat_interleave(64, 1))[:, : weight.shape[1]]
 
 
 def grouped(x: torch.Tensor) -> torch.Tensor:
@@ -178,11 +189,35 @@ def test_packing_loses_nothing_but_precision(precision: Precision) -> None:
     back = back.reshape(2, -1, 64, {"fp32": 1, "bf16": 2, "int8": 4}[precision]).transpose(1, 2).reshape(128, 64)
     if scales is not None:
         back = back * scales[:, None]
-        whole, own = quantise(weight)
-        assert torch.equal(back[:70], whole.float() * own[:, None])
-        assert float((back[:70] - weight).abs().max()) <= float(own.max()) / 2 + 1e-6
-    expected = {"fp32": weight, "bf16": weight.bfloat16().float(), "int8": back[:70]}[precision]
+        assert float((back[:70] - weight).abs().max()) <= float(scales.max()) / 2 + 1e-6
+    expected = {"fp32": weight, "bf16": weight.bfloat16().float(), "int8": as_read(weight, "int8")}[precision]
     assert torch.equal(back, F.pad(expected, (0, 0, 0, 58)))
+
+
+def test_int4_is_packed_as_it_is_read() -> None:
+    weight = torch.randn(70, 128)
+    packed, _ = pack(weight, "int4")
+    assert packed.shape == (2, 2, 2176)
+    for output, place in ((0, 0), (69, 127), (65, 31), (3, 32), (20, 97)):
+        block, group, inside = output // 64, place // 64, place % 64
+        of_group = packed[block, group]
+        scale = of_group[:128].view(torch.bfloat16)[output % 64].float()
+        byte = int(of_group[128:].view(8, 64, 4)[inside % 32 // 4, output % 64, inside % 4])
+        value = (byte >> 4 if inside >= 32 else byte & 15) - 8
+        assert float(value * scale) == float(as_read(weight, "int4")[output, place])
+
+
+def test_int4_takes_the_scale_that_loses_least() -> None:
+    weight = torch.randn(40, 128)
+    weight[3] = 0
+    weight[4, :64] = 0
+    lost = (as_read(weight, "int4") - weight).square().view(40, 2, 64).sum(-1)
+    groups = weight.view(40, 2, 64)
+    for reach in (0.7, 0.8, 0.9, 1.0):
+        scales = (reach * groups.abs().amax(-1, keepdim=True) / 7.5).clamp(min=1e-9)
+        other = ((groups / scales).round().clamp(-8, 7) * scales - groups).square().sum(-1)
+        assert float((lost - other).mean()) <= 0
+    assert float(lost[3].sum() + lost[4, 0]) == 0
 
 
 def test_a_model_that_cannot_be_packed_says_why() -> None:

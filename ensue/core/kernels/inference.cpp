@@ -31,7 +31,7 @@ struct Model {
     const void *tokens, *positions;  // (vocab, W) and (context, W) or null; fp32, or bf16 for the other kinds
     const float *cosines, *sines;    // (context, D) or null; the sine carries each half's sign
     Norm final_norm;
-    Matrix head;
+    Matrix head;  // of the kind, but int8 where that is int4
     Screen screen;
     const Layer* layer;
 };
@@ -225,8 +225,10 @@ void run(const Model& model, const Pass& pass, int threads) {
     const long N = pass.count, W = model.width, M = model.hidden, H = model.heads, D = model.head_width;
     const long up_width = model.gated ? 2 * M : 0;
     Room<float> x(N * W), qkv(N * 3 * W), mixed(N * W), gate_up(std::max(1l, N * up_width));
-    Rows<kind> inputs(N, W), hidden(N, M), last(std::max(1l, pass.wanted), W);
-    const bool some = kind != INT8 && pass.greatest && pass.logits && pass.wanted;
+    constexpr Kind of_head = kind == INT4 ? INT8 : kind;
+    Rows<kind> inputs(N, W), hidden(N, M);
+    Rows<of_head> last(std::max(1l, pass.wanted), W);
+    const bool some = kind < INT8 && pass.greatest && pass.logits && pass.wanted;
     Outlook outlook(model.screen, some ? pass.wanted : 0, W, pass.among);
     long longest = 0;
     for (long n = 0; n < N; n++) longest = std::max(longest, (long)pass.places[n] + 2 * PAGE);
@@ -317,17 +319,17 @@ void run(const Model& model, const Pass& pass, int threads) {
         for (long i = pass.wanted * thread / team; i < pass.wanted * (thread + 1) / team; i++) {
             normalised(x.data + pass.which[i] * W, model.norm_first ? model.final_norm : none, W, model.centred, model.epsilon,
                        [&](long at, const __m512* y) { last.put(i, at, y), store(pass.states + i * W + at, y); });
-            if constexpr (kind != INT8)
+            if constexpr (kind < INT8)
                 if (some) outlook.put(i, last);
         }
 #pragma omp barrier
         auto tell = [&](long n, long at, __m512 y) {
             if (at < model.vocab) _mm512_mask_storeu_ps(pass.logits + n * model.vocab + at, first_lanes(model.vocab - at), y);
         };
-        if constexpr (kind != INT8)
+        if constexpr (kind < INT8)
             if (some) outlook.tell(model.head, last, pass.greatest, thread, team, tell);
         if (!some && pass.logits && pass.wanted)
-            product<kind>(model.head, last, pass.wanted, thread, team, [&](long n, long at, const __m512* y) {
+            product<of_head>(model.head, last, pass.wanted, thread, team, [&](long n, long at, const __m512* y) {
                 for (long v = 0; v < VECTORS_OF_BLOCK; v++) tell(n, at + v * LANES, y[v]);
             });
     }
@@ -341,5 +343,6 @@ extern "C" void inference_pass(const Model* model, const Pass* pass, int threads
         case FP32: return run<FP32, float>(*model, *pass, threads);
         case BF16: return run<BF16, bf16>(*model, *pass, threads);
         case INT8: return run<INT8, bf16>(*model, *pass, threads);
+        case INT4: return run<INT4, bf16>(*model, *pass, threads);
     }
 }

@@ -3,9 +3,11 @@
 //   fp32  (blocks, K, 64) float            rows (N, K) float
 //   bf16  (blocks, K / 2, 64, 2) bf16      rows (N, K) bf16
 //   int8  (blocks, K / 4, 64, 4) uint8     rows (N, K) int8, a scale for every 64 of them
+//   int4  (blocks, K / 64, 2176) uint8     rows as for int8
 //
 // int8 weights are stored as w + 128, so that one instruction multiplies four of them with four signed inputs; what is
-// too much is 128 times the inputs' sum. Every output is summed over its inputs in order, whatever other rows there
+// too much is 128 times the inputs' sum. int4 weights are w + 8, with a scale of every output for each 64 inputs: 64 bf16
+// scales, then (8, 64, 4) bytes, of which the lower halves are inputs 0 .. 31 and the upper ones 32 .. 63. Every output is summed over its inputs in order, whatever other rows there
 // are, so a row's result does not depend on its company.
 #pragma once
 
@@ -13,7 +15,7 @@
 
 #include "vector.h"
 
-enum Kind { FP32 = 0, BF16 = 1, INT8 = 2 };
+enum Kind { FP32 = 0, BF16 = 1, INT8 = 2, INT4 = 3 };
 constexpr long BLOCK = 64, GROUP = 64, VECTORS_OF_BLOCK = BLOCK / LANES;
 
 struct Matrix {
@@ -70,6 +72,11 @@ struct Rows<INT8> {
         scales.data[group] = top / 127.0f;
         excess.data[group] = -128 * _mm512_reduce_add_epi32(sum);
     }
+};
+
+template <>
+struct Rows<INT4> : Rows<INT8> {
+    using Rows<INT8>::Rows;
 };
 
 template <int ROWS>
@@ -133,6 +140,40 @@ inline void tile(const Matrix& matrix, long block, const Rows<INT8>& rows, long 
     }
 }
 
+template <int ROWS>
+inline void tile(const Matrix& matrix, long block, const Rows<INT4>& rows, long first, __m512 (*sums)[VECTORS_OF_BLOCK]) {
+    constexpr long QUADS = GROUP / 8, BYTES = 2 * BLOCK + GROUP * BLOCK / 2;
+    const long K = matrix.inputs, groups = K / GROUP;
+    const uint8_t* w = (const uint8_t*)matrix.weights + block * groups * BYTES;
+    const int32_t* x = (const int32_t*)(rows.values.data + first * K);
+    const __m512i half = _mm512_set1_epi8(15);
+    for (long g = 0; g < groups; g++, w += BYTES) {
+        const uint8_t* bytes = w + 2 * BLOCK;
+        __m512i whole[ROWS][VECTORS_OF_BLOCK];
+        for (int m = 0; m < ROWS; m++) {
+            const int32_t excess = rows.excess.data[(first + m) * groups + g] / 16;
+            for (long v = 0; v < VECTORS_OF_BLOCK; v++) whole[m][v] = _mm512_set1_epi32(excess);
+        }
+        for (long k = 0; k < QUADS; k++)
+            for (long v = 0; v < VECTORS_OF_BLOCK; v++) {
+                const __m512i both = _mm512_loadu_si512(bytes + (k * VECTORS_OF_BLOCK + v) * 64);
+                const __m512i low = _mm512_and_si512(both, half), high = _mm512_and_si512(_mm512_srli_epi16(both, 4), half);
+                for (int m = 0; m < ROWS; m++) {
+                    const int32_t* inputs = x + m * (K / 4) + g * (GROUP / 4) + k;
+                    whole[m][v] = _mm512_dpbusd_epi32(whole[m][v], low, _mm512_set1_epi32(inputs[0]));
+                    whole[m][v] = _mm512_dpbusd_epi32(whole[m][v], high, _mm512_set1_epi32(inputs[QUADS]));
+                }
+            }
+        for (long v = 0; v < VECTORS_OF_BLOCK; v++) {
+            const __m512 size = load_bf16((const bf16*)w + v * LANES);
+            for (int m = 0; m < ROWS; m++) {
+                const __m512 scale = _mm512_mul_ps(size, _mm512_set1_ps(rows.scales.data[(first + m) * groups + g]));
+                sums[m][v] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole[m][v]), scale, sums[m][v]);
+            }
+        }
+    }
+}
+
 template <int ROWS, Kind kind, typename Done>
 inline void finished_tile(const Matrix& matrix, long block, const Rows<kind>& rows, long first, Done done) {
     __m512 sums[ROWS][VECTORS_OF_BLOCK];
@@ -180,7 +221,7 @@ inline __m512 one_vector(const Matrix& matrix, long block, long v, const Rows<BF
 // done(row, first output, its 64 sums with the bias) for each block of this thread's share, blocks shared out in order.
 template <Kind kind, typename Done>
 inline void product(const Matrix& matrix, const Rows<kind>& rows, long count, int thread, int threads, Done done) {
-    constexpr int MOST = kind == INT8 ? 3 : 6;
+    constexpr int MOST = kind >= INT8 ? 3 : 6;
     const long blocks = (matrix.outputs + BLOCK - 1) / BLOCK;
     for (long block = blocks * thread / threads; block < blocks * (thread + 1) / threads; block++) {
         long n = 0;

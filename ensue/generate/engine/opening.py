@@ -10,7 +10,8 @@ from ensue.generate.engine.groups import groups_of, pages_in
 from ensue.generate.engine.pages import PAGE
 from ensue.generate.engine.passes import PackedPasses, Passes, PlainPasses
 from ensue.generate.lm import LM
-from ensue.generate.packed import PackedModel, Precision, why_not_packed
+from ensue.generate.packed import PackedModel, why_not_packed
+from ensue.generate.packing import Precision
 from ensue.model.config import GPTConfig
 from ensue.model.patterns import TwoWay
 
