@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from rich.bar import Bar
 from rich.table import Table
-from torch import Tensor
 
 from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.groups import groups_of
-from ensue.generate.engine.passes import PackedPasses, Passes, PlainPasses, Tokens
+from ensue.generate.engine.passes import PackedPasses, Passes, PlainPasses
 from ensue.generate.engine.requests import Request
 from ensue.generate.packed import PackedModel, why_not_packed
 from ensue.generate.packing import Precision
-from ensue.generate.screen import Greatest
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
 from ensue.recipes.display import Display
@@ -76,16 +73,17 @@ def bench_generate(
         raise ValueError(f"{precision} is not to be had here: {reason}.")
     pages = [requests * group.pages_for(prompt + new, PASS_TOKENS) for group in groups_of(config)]
     passes = _passes(model, precision, pages, packed=reason is None)
-    clock = _Clock(passes)
-    weights = clock.weight_bytes(model)
+    weights = _weight_bytes(passes, model)
     alone: list[_Timing] = []
     together: list[_Timing] = []
     rates = []
     with display.bar("timing", rounds, f"{rounds} rounds") as bar:
         for round in range(-1, rounds):
             rates.append(read_rate())
-            one = _time(clock, config, prompt=prompt, new=new, requests=1, seed=round)
-            many = one if requests == 1 else _time(clock, config, prompt=prompt, new=new, requests=requests, seed=round)
+            one = _time(passes, config, prompt=prompt, new=new, requests=1, seed=round)
+            many = (
+                one if requests == 1 else _time(passes, config, prompt=prompt, new=new, requests=requests, seed=round)
+            )
             if round >= 0:
                 alone.append(one)
                 together.append(many)
@@ -172,27 +170,11 @@ class _Timing:
     slowest: float
 
 
-class _Clock:
-    """Passes that note how long each took."""
-
-    def __init__(self, passes: Passes) -> None:
-        self._passes, self.config = passes, passes.config
-        self.groups, self.pages = passes.groups, passes.pages
-        self.seconds: list[float] = []
-
-    def run(
-        self, tokens: Tokens, tables: Sequence[Tensor], wanted: Sequence[int], greatest: Greatest | None = None
-    ) -> tuple[Tensor, Tensor]:
-        start = time.perf_counter()
-        result = self._passes.run(tokens, tables, wanted, greatest)
-        self.seconds.append(time.perf_counter() - start)
-        return result
-
-    def weight_bytes(self, model: GPT) -> int:
-        """Weights that a pass reads."""
-        if isinstance(self._passes, PackedPasses):
-            return self._passes.model.bytes_read(greatest=True)
-        return sum(parameter.nbytes for parameter in model.parameters())
+def _weight_bytes(passes: Passes, model: GPT) -> int:
+    """Weights that a pass for the likeliest tokens reads."""
+    if isinstance(passes, PackedPasses):
+        return passes.model.bytes_read(greatest=True)
+    return sum(parameter.nbytes for parameter in model.parameters())
 
 
 def _passes(model: GPT, precision: Precision, pages: Sequence[int], *, packed: bool) -> Passes:
@@ -201,13 +183,11 @@ def _passes(model: GPT, precision: Precision, pages: Sequence[int], *, packed: b
     return PlainPasses(model.bfloat16() if precision == "bf16" else model, pages)
 
 
-def _time(clock: _Clock, config: GPTConfig, *, prompt: int, new: int, requests: int, seed: int) -> _Timing:
+def _time(passes: Passes, config: GPTConfig, *, prompt: int, new: int, requests: int, seed: int) -> _Timing:
     """One round: all requests are there from the beginning, each with a prompt of its own."""
     generator = torch.Generator().manual_seed(1000 + seed)
     prompts = torch.randint(0, config.vocab, (requests, prompt), generator=generator).tolist()
-    engine = Engine(clock, most=requests, pass_tokens=PASS_TOKENS)
-    choosing = _timed_choices(engine)
-    clock.seconds.clear()
+    engine = Engine(passes, most=requests, pass_tokens=PASS_TOKENS)
     begun = time.perf_counter()
     first: dict[int, float] = {}
     last: dict[int, float] = {}
@@ -215,11 +195,11 @@ def _time(clock: _Clock, config: GPTConfig, *, prompt: int, new: int, requests: 
         engine.submit(Request(tuple(tokens), most=new, scored=False))
     steps: list[tuple[float, float, float, int]] = []
     while engine.going or engine.waiting:
-        before, chosen = time.perf_counter(), sum(choosing)
+        before, passed, chosen = time.perf_counter(), engine.pass_seconds, engine.choosing_seconds
         events = engine.step()
         now = time.perf_counter()
         written = sum(len(event.new) for event in events)
-        steps.append((now - before, clock.seconds[-1], sum(choosing) - chosen, written))
+        steps.append((now - before, engine.pass_seconds - passed, engine.choosing_seconds - chosen, written))
         for event in events:
             if event.new:
                 first.setdefault(event.request, now - begun)
@@ -234,18 +214,3 @@ def _time(clock: _Clock, config: GPTConfig, *, prompt: int, new: int, requests: 
         together=requests / statistics.median(step[0] for step in writing),
         slowest=min(speeds),
     )
-
-
-def _timed_choices(engine: Engine) -> list[float]:
-    """Seconds that the engine spends on choosing tokens from logits, as they come."""
-    seconds: list[float] = []
-    write: Callable[[Any], Any] = engine._write
-
-    def timed(ends: Any) -> Any:
-        start = time.perf_counter()
-        result = write(ends)
-        seconds.append(time.perf_counter() - start)
-        return result
-
-    engine._write = timed  # type: ignore[method-assign]
-    return seconds

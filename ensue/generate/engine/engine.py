@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -76,6 +77,7 @@ class Engine:
         self._tables = [torch.zeros(most, longest, dtype=torch.int32) for _ in passes.groups]
         self._next = 0
         self.reused_tokens = self.read_tokens = self.drafted_tokens = self.accepted_tokens = 0
+        self.pass_seconds = self.choosing_seconds = 0.0
 
     @property
     def waiting(self) -> int:
@@ -128,7 +130,9 @@ class Engine:
             wanted.extend(first + i for i in span.wanted)
             first += len(span.ids)
         counts = [span.going.request.greatest for span in spans for _ in span.wanted]
+        start = time.perf_counter()
         _, logits = self.passes.run(Tokens(ids, places, rows), self._tables, wanted, Greatest(counts, self.vocabulary))
+        self.pass_seconds += time.perf_counter() - start
         self.read_tokens += len(ids)
         return self._take(spans, logits)
 
@@ -214,7 +218,10 @@ class Engine:
                 events.append(Event(going.number, prompt=told, finished=finished))
             if finished:
                 self._end(going)
-        return [*events, *self._write(ends)]
+        start = time.perf_counter()
+        written = self._write(ends)
+        self.choosing_seconds += time.perf_counter() - start
+        return [*events, *written]
 
     def _write(self, ends: Sequence[tuple[_Span, Tensor]]) -> list[Event]:
         """New tokens of requests whose last place has logits: one, and one more for each guess that was right."""
