@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--name", default="generate")
     arguments = parser.parse_args()
     lm = load(arguments.model, device="cpu")
-    precisions: tuple[Precision, ...] = ("fp32", "bf16", "int8")
+    precisions: tuple[Precision, ...] = ("fp32", "bf16", "int8", "int4")
     contenders = {f"ensue {precision}": ours(PackedModel.of(lm.model, precision)) for precision in precisions}
     contenders["transformers fp32"] = of_transformers(arguments.model)
     if arguments.peer:

@@ -1,4 +1,4 @@
-"""What bf16 and int8 weights cost a trained model, in bits per byte of text it has not seen.
+"""What bf16, int8 and int4 weights cost a trained model, in bits per byte of text it has not seen.
 
     python -m benchmarks.generate_quality RUN [TEXT] [--bytes 400000]
 
@@ -34,7 +34,7 @@ def main() -> None:
         held_out_text(arguments.run, arguments.bytes) if arguments.text is None else arguments.text.read_text("utf-8")
     )
     text = text[: arguments.bytes]
-    precisions: tuple[Precision, ...] = ("fp32", "bf16", "int8")
+    precisions: tuple[Precision, ...] = ("fp32", "bf16", "int8", "int4")
     found: dict[str, Any] = {precision: bits_per_byte(lm, text, precision) for precision in precisions}
     found |= {"bytes": len(text.encode()), "parameters": lm.config.parameters}
     print(write_results("generate_quality", {"machine": machine("torch"), **found}), found)
