@@ -29,7 +29,7 @@ async def read_prompts(
 
     Raises ApiError for ids that the tokenizer does not have.
     """
-    tokenizer = service.lm.tokenizer
+    tokenizer = service.tokenizer
     read: list[list[int]] = []
     for each in prompts:
         ids = await service.encode(each, param) if isinstance(each, str) else list(each)
@@ -46,7 +46,7 @@ def room_for(service: Service, prompt: Sequence[int], asked: int | None, *, usua
 
     Raises ApiError for more than the server allows. What does not fit is for `Service.check` to refuse.
     """
-    limit, context = service.settings.limits.tokens, service.lm.config.context
+    limit, context = service.settings.limits.tokens, service.config.context
     if asked is None:
         left = max(1, context - len(prompt))
         return min(number for number in (left, usual, limit) if number is not None)
@@ -67,7 +67,7 @@ def base_request(service: Service, body: CompletionBody | ChatBody) -> Request:
     return Request(
         (),
         sampling=sampling,
-        stop=frozenset() if body.ignore_end else frozenset({service.lm.tokenizer.end}),
+        stop=frozenset() if body.ignore_end else frozenset({service.tokenizer.end}),
         bias=_bias(service, body.logit_bias or {}),
         presence=body.presence_penalty,
         frequency=body.frequency_penalty,
@@ -92,7 +92,7 @@ def seeded(requests: Sequence[Request], seed: int | None) -> list[Request]:
 
 
 def _bias(service: Service, given: Mapping[str, float]) -> dict[int, float]:
-    size = service.lm.tokenizer.vocab_size
+    size = service.tokenizer.vocab_size
     wrong = [token for token in given if not TOKEN_ID.fullmatch(token) or int(token) >= size]
     if wrong:
         raise ApiError(f"{wrong[0]!r} is no token; logit_bias takes ids from 0 to {size - 1}.", param="logit_bias")

@@ -26,8 +26,8 @@ from ensue.tokens.conversation import ChatTemplate, checked_messages, encode, en
 
 def chat_routes(service: Service) -> APIRouter:
     router = APIRouter(tags=["OpenAI"])
-    template = open_template(service.lm, service.settings.chat_template)
-    ends = None if template is None else ends_of(template, service.lm.tokenizer)
+    template = open_template(service.path, service.tokenizer, choice=service.settings.chat_template)
+    ends = None if template is None else ends_of(template, service.tokenizer)
 
     @router.post(
         "/v1/chat/completions",
@@ -77,7 +77,7 @@ def _prompt(service: Service, template: ChatTemplate, messages: Sequence[Message
         for message in messages
     ]
     try:
-        return encode(template, service.lm.tokenizer, checked_messages(said), add_generation_prompt=True)
+        return encode(template, service.tokenizer, checked_messages(said), add_generation_prompt=True)
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise ApiError(str(error), param="messages") from error
 
@@ -137,7 +137,7 @@ class _Answers:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.service.settings.name}
 
     def _logprobs(self, piece: Piece) -> dict[str, Any] | None:
-        return chat_logprobs(self.service.lm.tokenizer, piece.tokens) if self.body.logprobs else None
+        return chat_logprobs(self.service.tokenizer, piece.tokens) if self.body.logprobs else None
 
     def _usage(self, written: int) -> dict[str, int]:
         read = len(self.prompt)

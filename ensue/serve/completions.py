@@ -97,7 +97,7 @@ class _Answers:
 
     def __init__(self, service: Service, asked: _Asked) -> None:
         self.service, self.asked = service, asked
-        self.tokenizer = service.lm.tokenizer
+        self.tokenizer = service.tokenizer
         self._joint = "" if self.tokenizer.lossless else " "  # GPT's tokenizer strips the space between the two
         self.head: dict[str, Any] = {
             "id": f"cmpl-{uuid.uuid4().hex}",

@@ -24,7 +24,7 @@ def embedding_routes(service: Service) -> APIRouter:
     async def embeddings(body: EmbeddingBody) -> Response:
         """The mean of a text's final states, after the last norm, or the state of its last token; of length 1."""
         service.check_model(body.model)
-        width, context = service.lm.config.width, service.lm.config.context
+        width, context = service.config.width, service.config.context
         if body.dimensions not in (None, width):
             raise ApiError(
                 f"this model's vectors have {width} dimensions, not {body.dimensions}; leave it out.",

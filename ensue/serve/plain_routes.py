@@ -17,10 +17,10 @@ from ensue.serve.template import part_specials, special_tokens
 
 def plain_routes(service: Service) -> APIRouter:
     router = APIRouter()
-    specials = special_tokens(service.lm)
+    specials = special_tokens(service.path, service.tokenizer)
 
     def model() -> Model:
-        return Model(id=service.settings.name, created=service.created, max_model_len=service.lm.config.context)
+        return Model(id=service.settings.name, created=service.created, max_model_len=service.config.context)
 
     @router.get("/v1/models", tags=["OpenAI"])
     async def models() -> Models:
@@ -40,8 +40,8 @@ def plain_routes(service: Service) -> APIRouter:
         ids: list[int] = []
         for piece in part_specials(body.prompt, specials if body.parse_special else {}):
             ids += [specials[piece]] if body.parse_special and piece in specials else await service.encode(piece)
-        texts = [token_text(service.lm.tokenizer, token) for token in ids]
-        return Cut(tokens=ids, texts=texts, count=len(ids), max_model_len=service.lm.config.context)
+        texts = [token_text(service.tokenizer, token) for token in ids]
+        return Cut(tokens=ids, texts=texts, count=len(ids), max_model_len=service.config.context)
 
     @router.post("/detokenize", tags=["Tokens"], responses=described(400, 404, 413))
     async def detokenize(body: DetokenizeBody) -> Joined:
@@ -50,12 +50,12 @@ def plain_routes(service: Service) -> APIRouter:
         if not body.tokens:
             return Joined(prompt="")
         [ids] = await read_prompts(service, [body.tokens], param="tokens")
-        return Joined(prompt=service.lm.tokenizer.decode(ids))
+        return Joined(prompt=service.tokenizer.decode(ids))
 
     @router.get("/tokenizer_info", tags=["Tokens"])
     async def tokenizer_info() -> TokenizerInfo:
         """What the tokenizer is; lm-evaluation-harness then has this server cut its texts."""
-        tokenizer = service.lm.tokenizer
+        tokenizer = service.tokenizer
         end = tokenizer.token_bytes(tokenizer.end).decode("utf-8", "replace")
         return TokenizerInfo(
             tokenizer_class=tokenizer.name,

@@ -34,7 +34,7 @@ def score_routes(service: Service) -> APIRouter:
         service.check_model(body.model)
         pairs = [await _pair(service, item) for item in body.items]
         _check(service, pairs)
-        window = service.lm.config.context
+        window = service.config.context
         told = await service.read([_request(pair, window) for pair in pairs])
         data = [_written(number, tokens) for number, tokens in enumerate(told)]
         read = sum(len(context) + len(continuation) for context, continuation in pairs)
@@ -54,7 +54,7 @@ def _request(pair: Pair, window: int) -> Request:
 async def _pair(service: Service, item: ScoreItem) -> Pair:
     if isinstance(item.context, str) and isinstance(item.continuation, str):
         try:
-            return split_boundary(service.lm.tokenizer, item.context, item.continuation)
+            return split_boundary(service.tokenizer, item.context, item.continuation)
         except ValueError as error:
             raise ApiError(str(error), param="items") from error
     if not item.continuation:
@@ -80,7 +80,7 @@ def _written(number: int, told: Sequence[Told]) -> dict[str, Any]:
 
 
 def _check(service: Service, pairs: Sequence[Pair]) -> None:
-    window = service.lm.config.context
+    window = service.config.context
     longest = max(len(continuation) for _, continuation in pairs)
     if longest > window:
         raise ApiError(

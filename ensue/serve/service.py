@@ -6,17 +6,19 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.requests import Request, Told
-from ensue.generate.lm import LM
+from ensue.model.config import GPTConfig
 from ensue.serve.choice import Choice, Piece, join
 from ensue.serve.constraining import Constraining
 from ensue.serve.errors import ApiError
 from ensue.serve.metrics import Metrics
 from ensue.serve.settings import ServeSettings
 from ensue.serve.worker import Worker
+from ensue.tokens.tokenizer import Tokenizer
 
 LONG_TEXT = 20_000
 """Characters from which on a text is encoded in another thread, so that the others need not wait for it."""
@@ -28,15 +30,22 @@ LONGEST_WAIT = 60
 
 @dataclass(frozen=True)
 class Service:
-    """One model, served. `created` is when, in seconds since 1970."""
+    """One model, served: its engine, which alone holds its weights; its tokenizer, and the `path` of the folder that
+    both were read from. `created` is when, in seconds since 1970."""
 
-    lm: LM
+    tokenizer: Tokenizer
+    path: Path
     settings: ServeSettings
     engine: Engine
     worker: Worker
     metrics: Metrics
     constraining: Constraining
     created: int
+
+    @property
+    def config(self) -> GPTConfig:
+        """The model's shape."""
+        return self.engine.passes.config
 
     def check_model(self, name: str | None) -> None:
         """Refuse a model that is not the one served here."""
@@ -58,7 +67,7 @@ class Service:
 
     async def encode(self, text: str, param: str = "prompt") -> list[int]:
         """A text's tokens. Raises ApiError for what is no text."""
-        encode = self.lm.tokenizer.encode
+        encode = self.tokenizer.encode
         try:
             return encode(text) if len(text) < LONG_TEXT else await asyncio.to_thread(encode, text)
         except ValueError as error:
@@ -71,7 +80,7 @@ class Service:
         self._check_room(len(requests))
         inbox: asyncio.Queue[Piece] = asyncio.Queue()
         choices = [
-            Choice(number, request, self.lm.tokenizer, inbox, stops, whole, tokens)
+            Choice(number, request, self.tokenizer, inbox, stops, whole, tokens)
             for number, request in enumerate(requests)
         ]
         writing = Writing(self.worker, inbox)
@@ -103,7 +112,7 @@ class Service:
                     beginning = request.tokens[: request.asked_from + 1]
                     costs[number] = len(request.tokens) - (len(beginning) if beginning == before else 0)
                     going, before = going + costs[number], beginning
-                    writing.begin([Choice(number, request, self.lm.tokenizer, writing.inbox, counts=False)])
+                    writing.begin([Choice(number, request, self.tokenizer, writing.inbox, counts=False)])
                 for piece in await writing.ready():
                     writing.check(piece)
                     told[piece.choice] = piece.prompt
@@ -119,7 +128,7 @@ class Service:
 
     async def ask(self, question: Callable[[Engine], Any]) -> Any:
         """What the engine says between two steps."""
-        return await asyncio.wrap_future(self.worker.ask(question))
+        return await asyncio.wrap_future(self.worker.thread.ask(question))
 
     def _check_room(self, texts: int) -> None:
         if not self.worker.alive:
@@ -145,11 +154,12 @@ class Writing:
     worker: Worker
     inbox: asyncio.Queue[Piece]
     choices: list[Choice] = field(default_factory=list)
+    stops: list[Callable[[], None]] = field(default_factory=list)
 
     def begin(self, choices: Sequence[Choice]) -> None:
         """Begin these as well."""
         self.choices.extend(choices)
-        self.worker.submit(choices)
+        self.stops.append(self.worker.submit(choices))
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """Pieces of all texts as they come, to the end of the last. Raises ApiError where one cannot be finished.
@@ -189,4 +199,6 @@ class Writing:
 
     def close(self) -> None:
         """Give up what is not finished."""
-        self.worker.cancel(choice for choice in self.choices if not choice.over)
+        if not all(choice.over for choice in self.choices):
+            for stop in self.stops:
+                stop()

@@ -8,24 +8,26 @@ from dataclasses import replace
 from ensue.generate.continuation import Continuation
 from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.requests import Request
-from ensue.generate.lm import LM
 from ensue.generate.sampling import row_seeds
 from ensue.generate.settings import Sampling
 from ensue.serve.template import Trimmed
 from ensue.tokens.conversation import ChatTemplate, checked_messages, ends_of
 from ensue.tokens.conversation_rows import fitted
+from ensue.tokens.tokenizer import Tokenizer
 
 
 class Talk:
     """Messages so far, the oldest first. The engine keeps what it read of them, so that an answer begins at once."""
 
-    def __init__(self, lm: LM, engine: Engine, template: ChatTemplate, *, system: str | None = None) -> None:
-        self.lm, self.engine, self.template = lm, engine, template
+    def __init__(
+        self, engine: Engine, tokenizer: Tokenizer, template: ChatTemplate, *, system: str | None = None
+    ) -> None:
+        self.engine, self.tokenizer, self.template = engine, tokenizer, template
         self.sampling = Sampling(0.8, top_p=0.95)
         self.most = 256
         self._system = [{"role": "system", "content": system}] if system else []
         self.messages: list[dict[str, str]] = list(self._system)
-        self._ends = ends_of(template, lm.tokenizer)
+        self._ends = ends_of(template, tokenizer)
 
     def reset(self) -> None:
         """Forget everything but what the system says."""
@@ -46,9 +48,9 @@ class Talk:
         ValueError for a conversation that the template refuses.
         """
         self.messages.append({"role": "user", "content": text})
-        context = self.lm.config.context
+        context = self.engine.passes.config.context
         room = context - min(self.most, context // 2)
-        _, ids, _ = fitted(self.template, self.lm.tokenizer, checked_messages(self.messages), limit=room)
+        _, ids, _ = fitted(self.template, self.tokenizer, checked_messages(self.messages), limit=room)
         ids = ids[-(context - 1) :]
         return self._answer(ids, min(self.most, context - len(ids)))
 
@@ -56,7 +58,7 @@ class Talk:
         request = Request(tuple(ids), most=most, sampling=self.sampling, stop=self._ends.tokens, scored=False)
         (seed,) = row_seeds([ids], self.sampling.seed)
         number = self.engine.submit(replace(request, seed=seed))
-        text, trimmed = Continuation(self.lm.tokenizer, self._ends.texts), Trimmed()
+        text, trimmed = Continuation(self.tokenizer, self._ends.texts), Trimmed()
         said: list[str] = []
         try:
             while self.engine.going or self.engine.waiting:

@@ -6,31 +6,31 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ensue.generate.lm import LM
 from ensue.tokens.conversation import ChatTemplate, plain_template, read_template, with_source
+from ensue.tokens.tokenizer import Tokenizer
 
 PLAIN = "plain"
 
 
-def open_template(lm: LM, choice: str | None = None) -> ChatTemplate | None:
+def open_template(folder: Path, tokenizer: Tokenizer, *, choice: str | None = None) -> ChatTemplate | None:
     """The template in a model's folder, or the one of `choice`: `plain`, or a file. None where there is none.
 
     Raises ValueError for one that cannot be read.
     """
     if choice is None:
-        return read_template(lm.path, lm.tokenizer)
+        return read_template(folder, tokenizer)
     if choice == PLAIN:
-        return plain_template(lm.tokenizer)
+        return plain_template(tokenizer)
     try:
         source = Path(choice).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"the chat template {choice} cannot be read: {error}.") from error
-    return with_source(source, lm.path, lm.tokenizer)
+    return with_source(source, folder, tokenizer)
 
 
-def special_tokens(lm: LM) -> Mapping[str, int]:
+def special_tokens(folder: Path, tokenizer: Tokenizer) -> Mapping[str, int]:
     """The tokens that stand for themselves, by their spelling: those added to the tokenizer, and the end token."""
-    return with_source("", lm.path, lm.tokenizer).tokens
+    return with_source("", folder, tokenizer).tokens
 
 
 def part_specials(text: str, specials: Mapping[str, int]) -> list[str]:

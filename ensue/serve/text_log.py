@@ -14,5 +14,5 @@ LOG = logging.getLogger("ensue.serve.text")
 def log_text(service: Service, prompts: Sequence[Sequence[int]], answers: Sequence[str]) -> None:
     """Write a line of JSON with what was asked and answered, if the server was told to."""
     if service.settings.log_text:
-        texts = [service.lm.tokenizer.decode(prompt) for prompt in prompts]
+        texts = [service.tokenizer.decode(prompt) for prompt in prompts]
         LOG.info(json.dumps({"prompts": texts, "answers": list(answers)}, ensure_ascii=False))

@@ -104,6 +104,8 @@ class Serve:
             )
             draft = None if self.draft is None else open_model(self.draft, device=self.device)[0]
             service = open_service(lm, settings, engine, draft=draft)
+            extend = partial(_add_studio, name=settings.name, lm=lm) if self.studio else lambda app: None
+            del lm, draft  # the engine has its own copy of the weights
             shown = f"[{self.host}]" if ":" in self.host else self.host
             address = f"http://{shown}:{bound.getsockname()[1]}"
             pages = f", the studio at {address}/studio" if self.studio else ""
@@ -111,7 +113,7 @@ class Serve:
                 service,
                 bound,
                 ready=lambda: display.say(f"{settings.name} is served at {address}/v1{pages}  (Ctrl-C ends it)"),
-                extend=partial(_add_studio, name=settings.name, lm=lm) if self.studio else lambda app: None,
+                extend=extend,
             )
 
 
@@ -160,13 +162,15 @@ class Chat:
         if self.max_tokens < 1:
             raise ValueError(f"--max-tokens {self.max_tokens} leaves no room for an answer; give 1 or more.")
         lm, settings = open_model(self.path, device=self.device, dtype=self.dtype, most=1)
-        template = open_template(lm, self.chat_template)
+        engine, tokenizer, folder = open_engine(lm, settings), lm.tokenizer, lm.path
+        del lm  # the engine has its own copy of the weights
+        template = open_template(folder, tokenizer, choice=self.chat_template)
         display = Display(to_stderr=True)
         if template is None:
             display.say("This model has no chat template: it was not tuned to answer, and is asked in plain lines.")
-            template = open_template(lm, PLAIN)
+            template = open_template(folder, tokenizer, choice=PLAIN)
         assert template is not None
-        talk = Talk(lm, open_engine(lm, settings), template, system=self.system)
+        talk = Talk(engine, tokenizer, template, system=self.system)
         talk.sampling, talk.most = sampling, self.max_tokens
         display.say(HELP)
         converse(talk)

@@ -24,7 +24,7 @@ PLAIN_MESSAGES = [MESSAGES[0], {"role": "user", "content": "What a fine voice yo
 
 @pytest.fixture(scope="module")
 def prompt(lm: LM) -> list[int]:
-    template = open_template(lm)
+    template = open_template(lm.path, lm.tokenizer)
     assert template is not None
     return encode(template, lm.tokenizer, PLAIN_MESSAGES, add_generation_prompt=True)
 
@@ -73,7 +73,7 @@ def test_streams_and_log_probabilities(server, prompt) -> None:
 
 
 def test_nobody_ends_a_message_in_anothers_name(server, lm: LM) -> None:
-    template = open_template(lm)
+    template = open_template(lm.path, lm.tokenizer)
     assert template is not None
     said = [{"role": "user", "content": "<|endoftext|> is a word"}]
     ids = encode(template, lm.tokenizer, said, add_generation_prompt=True)
@@ -100,9 +100,10 @@ def test_what_a_template_refuses_is_a_400(make_lm, start) -> None:
 
 
 def test_a_conversation_in_the_terminal(lm: LM) -> None:
-    template = open_template(lm)
+    template = open_template(lm.path, lm.tokenizer)
     assert template is not None
-    talk = Talk(lm, open_engine(lm, EngineSettings(cache_bytes=1 << 22)), template, system="You are a fox.")
+    engine = open_engine(lm, EngineSettings(cache_bytes=1 << 22))
+    talk = Talk(engine, lm.tokenizer, template, system="You are a fox.")
     lines = iter(
         ["/set temperature 0", "/set max_tokens 8", "Hello!", "And now?", "/undo", "/nothing", "/set top_k x", "/quit"]
     )
