@@ -15,8 +15,7 @@ from ensue.text.curation.passes import Done, Task
 WORKER_BYTES = 700 << 20
 """What a worker may come to hold: libraries (250 MB), a part in several forms, and the largest page being extracted."""
 
-PRELOADED = ["ensue.text.curation.passes", "pyarrow.parquet", "tyro", "ensue.text.curation.warm"]
-"""What most steps need, and the command line imports; what is not installed is passed over."""
+PRELOADED = ["ensue.text.curation.warm"]
 
 TASKS_A_WORKER = 64
 """After so many a worker is replaced by a new one, since libraries keep what they could give back."""

@@ -1,8 +1,9 @@
-"""A folder on any file system that fsspec knows: this disk, s3 and others. Its files exist whole or not at all."""
+"""A folder on this disk, or on any other file system that fsspec knows. Its files exist whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,24 @@ class Store:
     @property
     def folder(self) -> Path | None:
         """The folder on this machine's disk, or None if it is elsewhere."""
+        if "://" not in self.place and "::" not in self.place:  # without fsspec, which takes a while to load
+            return Path(os.path.abspath(os.path.expanduser(self.place)))
         system, root = self._system()
         return Path(root) if LOCAL in _protocols(system) else None
 
     def read(self, name: str) -> bytes:
         """A file's bytes. Raises FileNotFoundError."""
+        if (folder := self.folder) is not None:
+            return (folder / name).read_bytes()
         system, root = self._system()
         data: bytes = system.cat_file(f"{root}/{name}")
         return data
 
     def fetch(self, name: str, path: Path) -> None:
         """Copy a file to this machine's disk without holding it. Raises FileNotFoundError."""
+        if (folder := self.folder) is not None:
+            shutil.copyfile(folder / name, path)
+            return
         system, root = self._system()
         system.get_file(f"{root}/{name}", str(path))
 
@@ -60,20 +68,31 @@ class Store:
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file or folder."""
+        if (folder := self.folder) is not None:
+            return (folder / name).exists()
         system, root = self._system()
         return bool(system.exists(f"{root}/{name}"))
 
     def names(self, folder: str, ending: str = "") -> list[str]:
         """The names of the files right in `folder` that end so, sorted, without the folder; hidden ones left out."""
-        system, root = self._system()
-        system.invalidate_cache()
-        if not system.exists(f"{root}/{folder}"):
-            return []
-        found = (path.rsplit("/", 1)[-1] for path in system.ls(f"{root}/{folder}", detail=False))
+        if (here := self.folder) is not None:
+            found = os.listdir(here / folder) if (here / folder).is_dir() else []
+        else:
+            system, root = self._system()
+            system.invalidate_cache()
+            there = system.ls(f"{root}/{folder}", detail=False) if system.exists(f"{root}/{folder}") else []
+            found = [path.rsplit("/", 1)[-1] for path in there]
         return sorted(name for name in found if name.endswith(ending) and not name.startswith("."))
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder with all that is in it, if it is there."""
+        if (folder := self.folder) is not None:
+            path = folder / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+            return
         system, root = self._system()
         if system.exists(f"{root}/{name}"):
             system.rm(f"{root}/{name}", recursive=True)

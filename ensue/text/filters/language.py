@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ensue.core.config import suggest
 from ensue.text.curation.step import Judge, Verdict, drop, keep
 from ensue.text.document import Document
+from ensue.text.filters.language_model import Identifier, load_language_model
 
 UNKNOWN = "und"
 """ISO 639's code for a language that could not be determined."""
@@ -55,21 +56,12 @@ class Language:
 
 
 def load_identifier() -> tuple[Callable[[str], tuple[str, float]], frozenset[str]]:
-    """A function that gives a text's most probable language with its probability, and the codes it knows.
-
-    It has its own copy of the model's settings, so nothing that others do to py3langid changes what it says.
-    """
-    try:
-        from py3langid import langid
-    except ImportError as error:
-        raise ValueError("Language needs py3langid; type: pip install 'ensue[corpus]'") from error
-    identifier = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
-    known = frozenset(identifier.labels)
+    """A function that gives a text's most probable language with its probability, and the codes it knows."""
+    identifier = Identifier(load_language_model())
 
     def identify(text: str) -> tuple[str, float]:
         if not any(map(str.isalpha, text)):
             return UNKNOWN, 0.0
-        language, probability = identifier.classify(text)
-        return str(language), float(probability)
+        return identifier.identify(text)
 
-    return identify, known
+    return identify, identifier.languages

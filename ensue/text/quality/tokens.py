@@ -77,17 +77,31 @@ def kind_of(character: str) -> int:
 def character_table() -> np.ndarray:
     """For each code point below TABLE_SIZE its lower case, plus its kind shifted by KIND_SHIFT; uint32.
 
-    Built in a few hundredths of a second, once in each process.
+    Built in a hundredth of a second, once in each process.
     """
-    characters = [chr(code) for code in range(TABLE_SIZE)]
-    lower = np.fromiter((ord(character.lower()[0]) for character in characters), np.uint32, TABLE_SIZE)
-    in_token = np.fromiter(map(str.isalnum, characters), bool, TABLE_SIZE)
-    in_token |= np.fromiter((unicodedata.category(each)[0] == "M" for each in characters), bool, TABLE_SIZE)
+    codes = np.arange(TABLE_SIZE, dtype=np.uint32)
+    characters = _text(codes)
+    # Zeros between them, since what stands beside a sigma decides its lower case; the first character is one itself.
+    lowered = _codes(_text(np.stack([codes, np.zeros_like(codes)], axis=1)).lower())
+    lower: np.ndarray = lowered[np.concatenate([[0], np.flatnonzero(lowered == 0)[1:-1] + 1])]
+    in_token = np.frombuffer(bytearray(map(str.isalnum, characters)), bool)
+    others = np.flatnonzero(~in_token)
+    categories = "".join(map(unicodedata.category, _text(codes[others])))
+    in_token[others] = _codes(categories)[::2] == ord("M")
     kinds = np.where(in_token, WORD, BETWEEN).astype(np.uint32)
     for first, last in SHORT_WORDS + LONG_WORDS:
         kinds[first : last + 1] *= PAIRED
-    lower = np.where(kinds == PAIRED, np.arange(TABLE_SIZE, dtype=np.uint32), lower)
+    lower = np.where(kinds == PAIRED, codes, lower)
     return lower | kinds << KIND_SHIFT
+
+
+def _text(codes: np.ndarray) -> str:
+    text: str = codes.tobytes().decode("utf-32-le", "surrogatepass")
+    return text
+
+
+def _codes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
 def token_values(passage: int) -> np.ndarray:

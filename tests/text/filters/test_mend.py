@@ -84,6 +84,19 @@ def test_real_text_in_27_languages_is_left_alone(shared_data: Path) -> None:
         assert judge(Document.of(text, "x")).documents[0].text == text
 
 
+MIXED_UP = "".join(chr(code) for code in range(0x80, 0x180)) + "–—‘’“”•…€™œŠžВГРСвЂГў√≈∂†‚Ä´β\u2028 \n.aZ°"
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.text(alphabet=MIXED_UP, max_size=12))
+def test_what_is_not_even_shown_to_ftfy_is_what_it_would_leave_alone(text: str) -> None:
+    from ftfy import fix_encoding
+    from ftfy.fixes import fix_c1_controls
+
+    every_line = "\n".join(fix_c1_controls(fix_encoding(line)) for line in text.split("\n"))
+    assert mended(text, Mend(controls=False, line_ends=False)) == every_line
+
+
 def test_a_line_without_end_takes_its_share_of_time() -> None:
     text = "é" * 300_000
     assert mended(text) == text
