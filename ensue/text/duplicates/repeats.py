@@ -68,12 +68,13 @@ def normalised_text(text: str) -> str:
 
 
 def normalised_url(url: str) -> str:
-    """An address without scheme, "www.", default port, fragment and slash at the end, its host in lower case; "" stays.
+    """An address without scheme, "www.", default port, fragment, white space and slash at the end, its host in lower
+    case; "" stays.
 
     "https://www.Example.org:443/a/#top" is "example.org/a". What follows a question mark stays, as sites differ in
     what it means.
     """
-    address = _SCHEME.sub("", url.strip()).split("#", 1)[0]
+    address = _SCHEME.sub("", "".join(url.split())).split("#", 1)[0]
     host = re.split(r"[/?]", address, maxsplit=1)[0]
     path, question, query = address[len(host) :].partition("?")
     host = re.sub(r":(?:80|443)?$", "", host.lower()).removeprefix("www.")

@@ -65,6 +65,7 @@ def test_addresses():
     assert normalised_url("https://www.Example.org:443/A/#top") == "example.org/A"
     assert normalised_url("http://example.org:8080/?q=a/") == "example.org:8080?q=a/"
     assert normalised_url("https://例え.jp/道/") == "例え.jp/道"
+    assert normalised_url(" http://example.org/a b\n/ #top") == "example.org/ab"
     assert normalised_url("") == ""
 
 
