@@ -78,7 +78,14 @@ def test_a_larger_model_is_slower() -> None:
     assert small > large > 0
 
 
-@pytest.mark.parametrize("options", [["--recipe", "auto"], ["--preset", "gpt2-micro", "--recipe", "gpt2"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--recipe", "auto", "--layers", "1", "--width", "32", "--heads", "2"],  # many steps, however busy the machine
+        ["--preset", "gpt2-micro", "--recipe", "gpt2"],
+    ],
+    ids=["auto", "preset"],
+)
 def test_a_run_ends_when_it_was_asked_to(options: list[str], data: Data, tmp_path: Path, ensue: Ensue) -> None:
     """Also where the recipe's own plan, 10 epochs of this little text, would be over at once."""
     run, minutes = tmp_path / "run", 0.1
@@ -86,11 +93,11 @@ def test_a_run_ends_when_it_was_asked_to(options: list[str], data: Data, tmp_pat
     code, said = ensue("train", data.path, "--run", run, "--minutes", minutes, "--batch.end", 4, *options)
     wall = time.monotonic() - began
     assert code == 0, said
-    assert wall < 1.5 * 60 * minutes + 15
+    assert 0.5 * 60 * minutes < wall < 60
     assert "timed here" in said
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     trained = [row for row in rows if "loss" in row]
-    assert 0.5 * 60 * minutes < sum(row["seconds"] for row in trained) + 3 < 1.5 * 60 * minutes + 3
+    assert sum(row["seconds"] for row in trained) < 1.5 * 60 * minutes + 3
     schedule = json.loads((run / "final" / "training.json").read_text())["schedule"]
     assert [row["step"] for row in trained] == list(range(1, schedule["steps"] + 1))
     assert int((run / "final").resolve().name) == schedule["steps"]
