@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from concurrent.futures import CancelledError
 from html import escape
 from typing import Any
 
 from fastapi import Request
 from nicegui import run, ui
 
+from ensue.generate.lm import LM
 from ensue.studio.desk import Desk, desk_of_this_tab
 from ensue.studio.frame import Visit, frame, heading, is_here
 from ensue.studio.lens_figures import attention_figure, heads_figure, lens_figure
 from ensue.studio.lenses import Attention, Inside, attention_of, look_inside
-from ensue.studio.models import ModelChoice, Models, OpenModel
+from ensue.studio.models import ModelChoice, Models
 from ensue.studio.problems import Problem, problem_of
 
-WORKING_ERRORS = (ValueError, OSError, RuntimeError, IndexError, CancelledError)
+WORKING_ERRORS = (ValueError, OSError, RuntimeError, IndexError)
 
 
 def add_inside_page(models: Models) -> None:
@@ -40,7 +39,7 @@ class _InsidePage:
         self.visit, self.say, self.models, self.desk = visit, visit.say, models, desk
         self.layer = self.head = self.place = 0
         self.tokens: list[int] = []
-        self.model: OpenModel | None = None
+        self.lm: LM | None = None
         self.inside: Inside | None = None
         self.attention: Attention | None = None
 
@@ -79,10 +78,10 @@ class _InsidePage:
         self.status.set_text(self.say("loading"))
         path = self.select.value
         try:
-            self.model = await run.io_bound(self.models.open, self.choices.get(path) or ModelChoice(path, path))
-            if self.model is None:
+            model = await run.io_bound(self.models.open, self.choices.get(path) or ModelChoice(path, path))
+            lm = self.lm = None if model is None else await run.io_bound(model.whole)
+            if lm is None:  # the server is ending
                 return
-            lm = self.model.lm
             if self.text.value == self.written and self.written_tokens[0] == path and self.written_tokens[1]:
                 self.tokens = list(self.written_tokens[1])  # the very tokens that were written
             else:
@@ -90,13 +89,14 @@ class _InsidePage:
             if len(self.tokens) > lm.config.context:
                 self._say_problem(Problem("inside.too_long", (f"{len(self.tokens):,}", f"{lm.config.context:,}")))
                 return
-            tokens = self.tokens
-            self.inside = await asyncio.wrap_future(self.model.writer.ask(lambda: look_inside(lm, tokens)))
+            self.inside = await run.io_bound(look_inside, lm, self.tokens)
         except WORKING_ERRORS as error:
             self._say_problem(problem_of(error))
             return
         finally:
             self.status.set_text("")
+        if self.inside is None:
+            return
         self.layer, self.head = min(self.layer, lm.config.layers - 1), min(self.head, lm.config.heads - 1)
         self.place = len(self.inside.labels) - 1
         self._draw_lens(self.inside)
@@ -158,20 +158,22 @@ class _InsidePage:
         await self._choose_head(int(self.layer_choice.value or 0), int(self.head_choice.value or 0))
 
     async def _choose_head(self, layer: int, head: int) -> None:
-        model, inside, tokens = self.model, self.inside, self.tokens
-        if model is None or inside is None:
+        lm, inside = self.lm, self.inside
+        if lm is None or inside is None:
             return
         self.layer, self.head = layer, head
-        question = model.writer.ask(lambda: attention_of(model.lm, tokens, layer=layer, head=head))
         try:
-            self.attention = await asyncio.wrap_future(question)
+            attention = await run.io_bound(attention_of, lm, self.tokens, layer=layer, head=head)
         except WORKING_ERRORS as error:
             self._say_problem(problem_of(error))
             return
+        if attention is None or (layer, head) != (self.layer, self.head):  # another one was chosen meanwhile
+            return
+        self.attention = attention
         self.map.update_figure(heads_figure(inside, self.say, layer=layer, head=head))
         self.pattern.clear()
         with self.pattern:
-            ui.plotly(attention_figure(self.attention, inside.labels, self.say)).style("width: 100%")
+            ui.plotly(attention_figure(attention, inside.labels, self.say)).style("width: 100%")
         self._draw_looked()
 
     def _clicked_token(self, event: Any) -> None:

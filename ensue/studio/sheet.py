@@ -73,7 +73,7 @@ class Sheet:
         """Write with this model. The tree stays where its tokens mean the same."""
         self.stop()
         old = self.model
-        if old is not None and old.lm.tokenizer.fingerprint != model.lm.tokenizer.fingerprint:
+        if old is not None and old.tokenizer.fingerprint != model.tokenizer.fingerprint:
             self.branches = Branches()
         elif old is not None and old.key != model.key:
             self.branches = _prompt_only(self.branches)
@@ -83,13 +83,13 @@ class Sheet:
         """Go on from a prompt; the same one again gives another text."""
         assert self.model is not None
         self.stop()
-        tokenizer = self.model.lm.tokenizer
+        tokenizer = self.model.tokenizer
         try:
             tokens = tokenizer.encode(prompt) or [tokenizer.end]
         except ValueError as error:
             self.problem = Problem("write.not_text", (str(error),))
             return
-        room = self.model.lm.config.context
+        room = self.model.context
         if len(tokens) >= room:
             self.problem = Problem("write.too_long", (f"{len(tokens):,}", f"{room:,}"))
             return
@@ -144,7 +144,7 @@ class Sheet:
 
     def shown(self, first: int = 0) -> list[Shown]:
         """The text as a page shows it, from place `first` on."""
-        return [] if self.model is None else show_tokens(self.model.lm.tokenizer, self.branches.path(), first)
+        return [] if self.model is None else show_tokens(self.model.tokenizer, self.branches.path(), first)
 
     def changes(self) -> int:
         """The first place that has changed since this was asked last."""
@@ -153,7 +153,7 @@ class Sheet:
 
     def text(self) -> str:
         """The text that is shown, prompt included."""
-        return "" if self.model is None else "".join(texts_of(self.model.lm.tokenizer, self.branches.tokens))
+        return "" if self.model is None else "".join(texts_of(self.model.tokenizer, self.branches.tokens))
 
     def branch_texts(self, most: int) -> list[tuple[Node, str, bool]]:
         """Each branch: its last node, its text from where it first forked, and whether it is shown."""
@@ -163,7 +163,7 @@ class Sheet:
         for end in self.branches.ends()[-most:]:
             nodes = _path(end)
             forks = [place for place, node in enumerate(nodes) if node.forked]
-            texts = texts_of(self.model.lm.tokenizer, [node.told.token for node in nodes])
+            texts = texts_of(self.model.tokenizer, [node.told.token for node in nodes])
             told.append((end, "".join(texts[forks[-1] if forks else 0 :]).strip(), end is self.branches.tip))
         return told
 
@@ -172,9 +172,9 @@ class Sheet:
         self.problem = None
         path = self.branches.path()
         tokens = tuple(node.told.token for node in path)
-        room = self.model.lm.config.context - len(tokens)
+        room = self.model.context - len(tokens)
         if room < 1:
-            self.problem = Problem("write.full", (f"{self.model.lm.config.context:,}",))
+            self.problem = Problem("write.full", (f"{self.model.context:,}",))
             return
         unread = any(node.told.nats is None for node in path[1:])
         request = Request(
@@ -182,16 +182,15 @@ class Sheet:
             most=min(settings.most, room),
             sampling=settings.sampling,
             seed=settings.seed + len(self.branches.tip.children),  # the same place again gives another text
-            stop=frozenset({self.model.lm.tokenizer.end}),
+            stop=frozenset({self.model.tokenizer.end}),
             likeliest=LIKELIEST,
             of_prompt=unread,
         )
         self._turn += 1
         self._prompt_read = self._written = 0
         self._began = time.perf_counter()
-        turn = self._turn
         try:
-            self._stop = self.model.writer.write(request, lambda told: self._told.put((turn, told)))
+            self._stop = self.model.thread.write([(request, _Turn(self._turn, self._told))])
         except ValueError as error:
             self.problem = Problem("write.failed", (str(error),))
 
@@ -212,12 +211,28 @@ class Sheet:
     def _known(self, told: Told) -> Told:
         """Without ids that stand for nothing: a model's table may be larger than its vocabulary."""
         assert self.model is not None
-        size = self.model.lm.tokenizer.vocab_size
+        size = self.model.tokenizer.vocab_size
         return replace(told, likeliest=tuple(pair for pair in told.likeliest if pair[0] < size))
 
     def _end(self) -> None:
         self._lasted = time.perf_counter() - self._began
         self._stop = None
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """Passes on what the model tells of one turn, from the model's thread to the page's."""
+
+    number: int
+    told: queue.SimpleQueue[tuple[int, Event | Exception]]
+
+    def take(self, event: Event) -> bool:
+        self.told.put((self.number, event))
+        return True
+
+    def end(self, error: Exception | None) -> None:
+        if error is not None:
+            self.told.put((self.number, error))
 
 
 def _path(end: Node) -> list[Node]:

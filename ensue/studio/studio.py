@@ -16,7 +16,7 @@ from ensue.generate.lm import LM
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from ensue.studio.models import Models
+    from ensue.studio.models import Models, RunningModel
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -30,6 +30,7 @@ class StudioSettings:
     data         folders of data and corpora, besides those that the runs were trained on
     evaluations  folders with evaluations, or evaluations themselves
     loaded       models that are in memory already, by a name for people
+    running      models that somebody else runs already, and ends
     """
 
     models: tuple[str, ...] = ()
@@ -37,6 +38,7 @@ class StudioSettings:
     data: tuple[Path, ...] = ()
     evaluations: tuple[Path, ...] = (Path("evaluations"),)
     loaded: Mapping[str, LM] = field(default_factory=dict)
+    running: Mapping[str, RunningModel] = field(default_factory=dict)
 
 
 def add_pages(settings: StudioSettings) -> Models:
@@ -50,7 +52,7 @@ def add_pages(settings: StudioSettings) -> Models:
     from ensue.studio.runs_page import add_runs_page
     from ensue.studio.write_page import add_write_page
 
-    models = Models(settings.models, settings.runs, settings.loaded)
+    models = Models(settings.models, settings.runs, settings.loaded, settings.running)
     add_write_page(models)
     add_inside_page(models)
     add_runs_page(RunBook(settings.runs))

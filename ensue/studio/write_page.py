@@ -178,7 +178,7 @@ class _Column:
         """
         path = self.page.desk.paths[self.number]
         held = self.sheet.model
-        if not newest and held is not None and held.choice.path == path and not held.writer.closed:
+        if not newest and held is not None and held.choice.path == path and held.thread.alive:
             return True
         choice = self.choices.get(path) or ModelChoice(path, path)
         self.opening += 1

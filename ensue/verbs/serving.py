@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from ensue.generate.lm import LM
+    from ensue.serve.service import Service
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Serve:
             )
             draft = None if self.draft is None else open_model(self.draft, device=self.device)[0]
             service = open_service(lm, settings, engine, draft=draft)
-            extend = partial(_add_studio, name=settings.name, lm=lm) if self.studio else lambda app: None
+            add_studio = partial(_add_studio, service=service, read=_reader(lm, service))
             del lm, draft  # the engine has its own copy of the weights
             shown = f"[{self.host}]" if ":" in self.host else self.host
             address = f"http://{shown}:{bound.getsockname()[1]}"
@@ -113,7 +115,7 @@ class Serve:
                 service,
                 bound,
                 ready=lambda: display.say(f"{settings.name} is served at {address}/v1{pages}  (Ctrl-C ends it)"),
-                extend=extend,
+                extend=add_studio if self.studio else lambda app: None,
             )
 
 
@@ -176,10 +178,21 @@ class Chat:
         converse(talk)
 
 
-def _add_studio(app: FastAPI, *, name: str, lm: LM) -> None:
+def _reader(lm: LM, service: Service) -> Callable[[], LM]:
+    """How to have all of a model that is served: as it is, or, where its engine has only packed weights, read again."""
+    from ensue.generate.engine.passes import PackedPasses
+    from ensue.generate.load import load
+
+    return partial(load, lm.path, device="cpu") if isinstance(service.engine.passes, PackedPasses) else lambda: lm
+
+
+def _add_studio(app: FastAPI, *, service: Service, read: Callable[[], LM]) -> None:
+    """The pages, which write through the engine that serves."""
+    from ensue.studio.models import RunningModel
     from ensue.studio.studio import StudioSettings, mount_studio
 
-    mount_studio(app, StudioSettings(loaded={name: lm}), path="/studio")
+    running = RunningModel(service.worker.thread, service.tokenizer, read)
+    mount_studio(app, StudioSettings(running={service.settings.name: running}), path="/studio")
 
 
 def _name(path: str) -> str:

@@ -116,7 +116,7 @@ def test_a_loaded_model_writes_without_being_read_again(world: World, tmp_path: 
     models = Models((), tmp_path, {"mine": lm})
     (choice,) = models.choices()
     try:
-        assert models.open(choice).lm is lm
+        assert models.open(choice).whole() is lm
     finally:
         models.close()
 

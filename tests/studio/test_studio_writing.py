@@ -11,9 +11,12 @@ from hypothesis import strategies as some
 
 import ensue
 from ensue.core.run import RunFolder
+from ensue.generate.engine.opening import EngineSettings, open_engine
 from ensue.generate.engine.requests import Told
+from ensue.generate.lm import LM
+from ensue.serve.engine_thread import EngineThread
 from ensue.studio.branches import Branches
-from ensue.studio.models import MOST_OPEN, ModelChoice, Models, find_models
+from ensue.studio.models import MOST_OPEN, ModelChoice, Models, RunningModel, find_models
 from ensue.studio.sheet import LIKELIEST, Sheet, WriteSettings
 from ensue.studio.token_texts import label_of, level_of, percent, show_tokens, texts_of
 
@@ -131,7 +134,7 @@ def test_levels_and_percentages() -> None:
 
 def test_what_is_written_is_what_the_model_writes(sheet: Sheet) -> None:
     assert sheet.model is not None
-    lm = sheet.model.lm
+    lm = sheet.model.whole()
     sheet.begin("the fox", GREEDY)
     assert sheet.writing
     finish(sheet)
@@ -201,13 +204,13 @@ def test_stopping_and_what_comes_late(sheet: Sheet) -> None:
     sheet.begin("a crow", GREEDY)
     finish(sheet)
     assert sheet.text().startswith("a crow")
-    assert len(sheet.branches.tokens) == len(sheet.model.lm.tokenizer.encode("a crow")) + 12  # type: ignore[union-attr]
+    assert len(sheet.branches.tokens) == len(sheet.model.tokenizer.encode("a crow")) + 12  # type: ignore[union-attr]
 
 
 def test_no_prompt_and_prompts_that_do_not_fit(sheet: Sheet) -> None:
     sheet.begin("", GREEDY)
     finish(sheet)
-    assert sheet.branches.tokens[0] == sheet.model.lm.tokenizer.end  # type: ignore[union-attr]
+    assert sheet.branches.tokens[0] == sheet.model.tokenizer.end  # type: ignore[union-attr]
     sheet.begin("fox " * 60, GREEDY)
     assert sheet.problem is not None
     assert sheet.problem.key == "write.too_long"
@@ -217,7 +220,7 @@ def test_no_prompt_and_prompts_that_do_not_fit(sheet: Sheet) -> None:
     sheet.begin("the fox", WriteSettings(most=400))
     finish(sheet)
     assert sheet.problem is None
-    if len(sheet.branches.tokens) == sheet.model.lm.config.context:  # type: ignore[union-attr]
+    if len(sheet.branches.tokens) == sheet.model.context:  # type: ignore[union-attr]
         sheet.go_on(GREEDY)
         assert sheet.problem is not None
         assert sheet.problem.key == "write.full"
@@ -259,7 +262,7 @@ def test_another_model_keeps_the_prompt(sheet: Sheet, models: Models, world: Wor
 
 def test_tokens_of_a_character_in_parts(sheet: Sheet) -> None:
     assert sheet.model is not None
-    tokenizer = sheet.model.lm.tokenizer
+    tokenizer = sheet.model.tokenizer
     tree = Branches()
     tree.follow(tokenizer.encode("x🦊y"))
     shown = show_tokens(tokenizer, tree.path())
@@ -267,3 +270,35 @@ def test_tokens_of_a_character_in_parts(sheet: Sheet) -> None:
     parts = [token for token in shown if token.label.startswith("<")]
     assert len(parts) > 1
     assert all(token.text == "" for token in parts[:-1])
+
+
+def test_a_model_that_is_served_writes_through_the_engine_that_serves(world: World) -> None:
+    lm = ensue.load(world.run)
+    thread = EngineThread(open_engine(lm, EngineSettings(cache_bytes=1 << 22)))
+    thread.start()
+    read: list[Path] = []
+
+    def whole() -> LM:
+        read.append(world.run)
+        return ensue.load(world.run)
+
+    models = Models((), world.runs, running={"served": RunningModel(thread, lm.tokenizer, whole)})
+    try:
+        choice = models.choices()[0]
+        model = models.open(choice)
+        assert model is models.open(choice)
+        assert model.thread is thread
+        sheet = Sheet()
+        sheet.use(model)
+        sheet.begin("the fox", GREEDY)
+        finish(sheet)
+        assert sheet.text() == "the fox" + lm.generate("the fox", max_new_tokens=12)
+        assert thread.engine.read_tokens
+        assert not read  # the weights in PyTorch are for looking inside
+        kept = model.whole()
+        assert model.whole() is kept
+        assert len(read) == 1
+        models.close()
+        assert thread.alive
+    finally:
+        thread.stop()
