@@ -11,6 +11,7 @@ from typing import Any
 from ensue.core.run import RunFolder
 from ensue.studio.dropped import is_corpus
 from ensue.studio.run_list import find_runs
+from ensue.studio.run_records import RunRecords
 
 BESIDE = ("data", "corpora")
 """Folders that are looked into, in the one where the studio was started."""
@@ -24,14 +25,15 @@ class DataChoice:
     path: Path
 
 
-def find_data(given: Sequence[Path], runs: Path) -> list[DataChoice]:
-    """The folders that were named, those in `data` and `corpora`, and those that runs were trained on."""
+def find_data(given: Sequence[Path], runs: Path, records: RunRecords | None = None) -> list[DataChoice]:
+    """The folders that were named, those in `data` and `corpora`, and those that runs were trained on; the sources of
+    mixtures only with `records`."""
     found: dict[Path, DataChoice] = {}
     for path in [*given, *map(Path, BESIDE)]:
         for folder in _folders(path):
             found.setdefault(folder.resolve(), DataChoice(str(folder), folder))
     for run in find_runs(runs):
-        for folder in _of_run(run):
+        for folder in _of_run(run, records):
             found.setdefault(folder.resolve(), DataChoice(_short(folder), folder))
     return list(found.values())
 
@@ -55,7 +57,7 @@ def _folders(path: Path) -> Iterator[Path]:
         yield from (folder for folder in sorted(path.iterdir()) if _has_documents(folder))
 
 
-def _of_run(run: RunFolder) -> Iterator[Path]:
+def _of_run(run: RunFolder, records: RunRecords | None) -> Iterator[Path]:
     try:
         data = run.read_config()["config"]["data"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -63,12 +65,9 @@ def _of_run(run: RunFolder) -> Iterator[Path]:
     folder = run.path.resolve() / str(data)
     if _has_documents(folder):
         yield folder
-    elif (folder / "mixture.json").is_file():
-        from ensue.recipes.mixture_file import read_mixture
-
-        for source in read_mixture(folder).sources:
-            place = (folder / source.data).resolve()
-            yield from (candidate for candidate in (place, place.parent.parent) if _has_documents(candidate))
+    elif records is not None and (folder / "mixture.json").is_file():
+        for source in records.sources(folder):
+            yield from (candidate for candidate in (source, source.parent.parent) if _has_documents(candidate))
 
 
 def _has_documents(path: Path) -> bool:

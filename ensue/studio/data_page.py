@@ -17,13 +17,14 @@ from ensue.studio.document_store import DocumentStore, Found, Sizes, shown_size
 from ensue.studio.dropped import Drops, Reason, drop_reasons, dropped_documents, is_corpus, step_counts
 from ensue.studio.frame import Visit, frame, heading, is_here
 from ensue.studio.problems import Problem, problem_of
+from ensue.studio.run_records import RunRecords
 
 MOST_QUERY = 200
 READING_ERRORS = (ValueError, OSError, KeyError, TypeError)
 View = Literal["documents", "sizes", "dropped"]
 
 
-def add_data_page(given: Sequence[Path], runs: Path) -> None:
+def add_data_page(given: Sequence[Path], runs: Path, records: RunRecords | None) -> None:
     """The page at /data."""
 
     @ui.page("/data")
@@ -34,7 +35,7 @@ def add_data_page(given: Sequence[Path], runs: Path) -> None:
         if not await is_here():
             return
         with place:
-            choices = await run.io_bound(find_data, given, runs)
+            choices = await run.io_bound(find_data, given, runs, records)
             if not choices:
                 visit.problem(Problem("data.none"))
             else:

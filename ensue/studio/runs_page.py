@@ -16,6 +16,7 @@ from ensue.studio.reading_panel import draw_documents
 from ensue.studio.run_book import RunBook
 from ensue.studio.run_curves import WatchedRun, duration
 from ensue.studio.run_figures import COLOURS, Axis, loss_figure, rate_figure
+from ensue.studio.run_records import RunRecords
 from ensue.studio.samples import read_sample, sample_steps
 from ensue.studio.step_documents import StepReading, step_reading
 
@@ -26,8 +27,8 @@ MOST_CHOSEN = len(COLOURS)
 STATE_CHIPS = {"running": "chip", "finished": "chip good", "stopped": "chip bad", "gone": "chip bad"}
 
 
-def add_runs_page(book: RunBook) -> None:
-    """The page at /runs."""
+def add_runs_page(book: RunBook, records: RunRecords | None) -> None:
+    """The page at /runs. What a step read is shown with `records` only."""
 
     @ui.page("/runs")
     async def runs(request: Request, run: str = "") -> None:
@@ -37,12 +38,12 @@ def add_runs_page(book: RunBook) -> None:
         if not await is_here():
             return
         with place:
-            await _RunsPage(visit, book, chosen=[run] if run else []).build()
+            await _RunsPage(visit, book, records, chosen=[run] if run else []).build()
 
 
 class _RunsPage:
-    def __init__(self, visit: Visit, book: RunBook, *, chosen: Sequence[str]) -> None:
-        self.visit, self.say, self.book = visit, visit.say, book
+    def __init__(self, visit: Visit, book: RunBook, records: RunRecords | None, *, chosen: Sequence[str]) -> None:
+        self.visit, self.say, self.book, self.records = visit, visit.say, book, records
         self.chosen: list[str] = list(chosen)
         self.axis: Axis = "steps"
         self.runs: list[WatchedRun] = []
@@ -60,10 +61,11 @@ class _RunsPage:
                 axes = {axis: say(f"runs.axis_{axis}") for axis in ("steps", "tokens", "minutes")}
                 ui.toggle(axes, value=self.axis, on_change=self._set_axis).props("dense flat no-caps")
             self.plots = ui.element("div")
-            with ui.element("div").classes("row"):
+            with ui.element("div").classes("row") as asking:
                 ui.label(say("runs.click")).classes("faint small grow")
                 self.step = ui.number(say("runs.step"), min=1, precision=0).props("outlined dense").style("width: 8rem")
                 ui.button(say("runs.show_documents"), on_click=self._ask_documents).props("outline no-caps")
+        asking.set_visibility(self.records is not None)
         self.documents = ui.element("section").classes("card")
         self.documents.set_visibility(False)
         self.samples = ui.element("section").classes("card")
@@ -193,8 +195,8 @@ class _RunsPage:
             await self._show_documents(chosen[-1].name, int(self.step.value))
 
     async def _show_documents(self, name: str, step: int) -> None:
-        run = next((run for run in self.runs if run.name == name), None)
-        if run is None:
+        run, records = next((run for run in self.runs if run.name == name), None), self.records
+        if run is None or records is None:
             return
         self.step.value = step
         self.documents.set_visibility(True)
@@ -203,7 +205,7 @@ class _RunsPage:
             ui.label(self.say("loading")).classes("faint")
         reading: StepReading | Problem | None
         try:
-            reading = await background.io_bound(step_reading, run.path, step)
+            reading = await background.io_bound(step_reading, run.path, step, records=records)
         except (ValueError, OSError, KeyError, RuntimeError) as error:
             reading = problem_of(error)
         self.documents.clear()

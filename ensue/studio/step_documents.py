@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ensue.core.run import RunFolder
+from ensue.studio.run_records import RunRecords
 
 EXCERPT_TOKENS = 160
 MOST_DOCUMENTS = 60
@@ -36,30 +37,22 @@ class StepReading:
     shown: tuple[Read, ...]
 
 
-def step_reading(run: Path, step: int) -> StepReading:
+def step_reading(run: Path, step: int, *, records: RunRecords) -> StepReading:
     """What the step (counted from 1) of the run read. Takes a moment, so it is for a thread.
 
     Raises ValueError or FileNotFoundError for a step that there is not, and data that is gone or changed.
     """
     folder = RunFolder.open(run)
-    from ensue.recipes.finetuning.why import is_tuning
+    told = records.why(folder, step)
+    return _rows(folder, step, told, records) if "rows" in told else _documents(folder, step, told, records)
 
-    return _rows(folder, step) if is_tuning(folder) else _documents(folder, step)
 
-
-def _documents(run: RunFolder, step: int) -> StepReading:
-    from ensue.recipes.data import Data
-    from ensue.recipes.resuming import config_at
-    from ensue.recipes.why import show_documents
-
-    told = json.loads(show_documents(run, step, as_json=True))
-    data = Data(run.path.resolve() / config_at(run, step).data)
-    shards = {part.name: part.train for part in data.parts}
+def _documents(run: RunFolder, step: int, told: Mapping[str, Any], records: RunRecords) -> StepReading:
+    text_of = records.texts(run, step)
     shown = []
     for document in told["documents"][:MOST_DOCUMENTS]:
-        tokens = shards[document.get("part", "")].tokens
         stop = min(document["stop"] - 1, document["start"] + EXCERPT_TOKENS)  # without its end token
-        text = data.tokenizer.decode(tokens[document["start"] : stop].tolist())
+        text = text_of(document.get("part", ""), document["start"], stop)
         shown.append(
             Read(document["source"], document["id"], document["tokens"], text.rstrip("\ufffd")[:EXCERPT_CHARACTERS])
         )
@@ -67,23 +60,13 @@ def _documents(run: RunFolder, step: int) -> StepReading:
     return StepReading(step, told["trained"], len(told["documents"]), total, tuple(shown))
 
 
-def _rows(run: RunFolder, step: int) -> StepReading:
-    from ensue.recipes.finetuning.why import show_rows
-
-    told = json.loads(show_rows(run, step, as_json=True))
-    texts = _texts_of_rows(Path(run.read_config()["config"]["data"]))
-    shown = tuple(Read(source, "", 0, texts.get(source, "")) for source in told["rows"][:MOST_DOCUMENTS])
-    return StepReading(step, told["trained"], len(told["rows"]), 0, shown)
-
-
-def _texts_of_rows(table: Path) -> dict[str, str]:
-    """Each row of a table by its source; none where it is a table of another kind, or gone."""
-    from ensue.recipes.finetuning.table import read_table
-
+def _rows(run: RunFolder, step: int, told: Mapping[str, Any], records: RunRecords) -> StepReading:
     try:
-        return {row.source: _row_text(row.values) for row in read_table(table).rows}
-    except (ValueError, OSError):
-        return {}
+        rows = records.rows(Path(run.read_config()["config"]["data"]))
+    except (ValueError, OSError):  # a table of another kind, or gone
+        rows = {}
+    shown = tuple(Read(source, "", 0, _row_text(rows.get(source, {}))) for source in told["rows"][:MOST_DOCUMENTS])
+    return StepReading(step, told["trained"], len(told["rows"]), 0, shown)
 
 
 def _row_text(values: Mapping[str, Any]) -> str:

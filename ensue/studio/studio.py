@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ensue.generate.lm import LM
+from ensue.studio.run_records import RunRecords
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -31,6 +32,7 @@ class StudioSettings:
     evaluations  folders with evaluations, or evaluations themselves
     loaded       models that are in memory already, by a name for people
     running      models that somebody else runs already, and ends
+    records      how it is read what steps were trained on; without it, that is not shown
     """
 
     models: tuple[str, ...] = ()
@@ -39,6 +41,7 @@ class StudioSettings:
     evaluations: tuple[Path, ...] = (Path("evaluations"),)
     loaded: Mapping[str, LM] = field(default_factory=dict)
     running: Mapping[str, RunningModel] = field(default_factory=dict)
+    records: RunRecords | None = None
 
 
 def add_pages(settings: StudioSettings) -> Models:
@@ -55,8 +58,8 @@ def add_pages(settings: StudioSettings) -> Models:
     models = Models(settings.models, settings.runs, settings.loaded, settings.running)
     add_write_page(models)
     add_inside_page(models)
-    add_runs_page(RunBook(settings.runs))
-    add_data_page(settings.data, settings.runs)
+    add_runs_page(RunBook(settings.runs), settings.records)
+    add_data_page(settings.data, settings.runs, settings.records)
     add_evaluate_page(settings.evaluations)
     return models
 

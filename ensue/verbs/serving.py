@@ -190,9 +190,11 @@ def _add_studio(app: FastAPI, *, service: Service, read: Callable[[], LM]) -> No
     """The pages, which write through the engine that serves."""
     from ensue.studio.models import RunningModel
     from ensue.studio.studio import StudioSettings, mount_studio
+    from ensue.verbs.studio import run_records
 
     running = RunningModel(service.worker.thread, service.tokenizer, read)
-    mount_studio(app, StudioSettings(running={service.settings.name: running}), path="/studio")
+    settings = StudioSettings(running={service.settings.name: running}, records=run_records())
+    mount_studio(app, settings, path="/studio")
 
 
 def _name(path: str) -> str:

@@ -8,14 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from ensue.cli import main
 from ensue.evaluate.paired import open_evaluation
+from ensue.recipes.mixtures import mix
 from ensue.studio.data_list import facts_of, find_data
 from ensue.studio.document_store import EDGES, DocumentStore, edge_labels, excerpt_parts, source_group
 from ensue.studio.dropped import drop_reasons, dropped_documents, is_corpus, step_counts
 from ensue.studio.evaluation_book import find_evaluations, items_of, lines_of, open_all, right_options, scored_parts
 from ensue.studio.evaluation_drawing import coloured, intervals_figure, number_cell
+from ensue.studio.step_documents import step_reading
 from ensue.text.corpus import read_corpus, write_documents
 from ensue.text.document import Document
+from ensue.verbs.studio import run_records
 
 from .conftest import World
 
@@ -93,6 +97,24 @@ def test_data_that_is_found(world: World, tmp_path: Path, monkeypatch: pytest.Mo
     found = [choice.path.resolve() for choice in find_data((world.corpus,), world.runs)]
     assert found == [world.corpus, world.data]
     assert facts_of(world.data)["documents"] == 20
+
+
+def test_a_run_on_a_mixture(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data of its sources is shown, and what a step read of each; without records, neither is known."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "other"):
+        shutil.copytree(world.data, tmp_path / name)
+    mix([f"{name}={tmp_path / name}:0.5" for name in ("one", "other")], tmp_path / "mix", preset=None, normalise=False)
+    run = tmp_path / "runs" / "mixed"
+    shape = "--recipe gpt2 --layers 1 --width 24 --heads 3 --context 48 --micro_batch 4 --batch.start 4 --batch.end 4"
+    assert main(["train", str(tmp_path / "mix"), "--run", str(run), "--steps", "2", *shape.split()]) == 0
+    found = [choice.path.resolve() for choice in find_data((), tmp_path / "runs", run_records())]
+    assert found == [tmp_path / "one", tmp_path / "other"]
+    assert find_data((), tmp_path / "runs") == []
+    reading = step_reading(run, 2, records=run_records())
+    assert reading.trained
+    texts = [(world.folder / read.source.removeprefix("one/")).read_text(encoding="utf-8") for read in reading.shown]
+    assert all(read.text and text.startswith(read.text) for read, text in zip(reading.shown, texts, strict=True))
 
 
 def test_why_documents_were_dropped(world: World) -> None:

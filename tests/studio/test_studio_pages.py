@@ -16,6 +16,7 @@ import ensue
 from ensue.studio.models import Models
 from ensue.studio.studio import StudioSettings, add_pages, mount_studio
 from ensue.studio.token_piece import TokenPiece
+from ensue.verbs.studio import run_records
 
 from .conftest import World
 
@@ -38,7 +39,7 @@ def visiting(settings: StudioSettings, visit: Visit, *, language: str = "en") ->
 
 
 def settings_of(world: World) -> StudioSettings:
-    return StudioSettings((), world.runs, (world.corpus,), (world.evaluations,))
+    return StudioSettings((), world.runs, (world.corpus,), (world.evaluations,), records=run_records())
 
 
 def written(user: User) -> str:

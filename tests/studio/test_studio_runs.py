@@ -19,6 +19,7 @@ from ensue.studio.run_list import find_runs
 from ensue.studio.samples import read_sample, sample_steps
 from ensue.studio.step_documents import step_reading
 from ensue.studio.texts import speaker
+from ensue.verbs.studio import run_records
 
 from .conftest import STEPS, World
 
@@ -157,7 +158,7 @@ def test_samples(world: World) -> None:
 def test_what_a_step_read(world: World) -> None:
     from ensue.recipes.why import show_documents
 
-    reading = step_reading(world.run, 3)
+    reading = step_reading(world.run, 3, records=run_records())
     told = json.loads(show_documents(RunFolder(world.run), 3, as_json=True))["documents"]
     assert [read.id for read in reading.shown] == [document["id"] for document in told]
     assert reading.tokens == sum(document["tokens"] for document in told)
@@ -167,9 +168,9 @@ def test_what_a_step_read(world: World) -> None:
         assert read.text
         assert text.startswith(read.text)
     with pytest.raises(ValueError, match="12 steps"):
-        step_reading(world.run, 13)
+        step_reading(world.run, 13, records=run_records())
     with pytest.raises(FileNotFoundError):
-        step_reading(world.folder / "nowhere", 1)
+        step_reading(world.folder / "nowhere", 1, records=run_records())
 
 
 def test_what_a_step_of_a_tuned_run_read(world: World) -> None:
@@ -177,7 +178,7 @@ def test_what_a_step_of_a_tuned_run_read(world: World) -> None:
     run.refresh()
     assert run.tunes
     assert run.state == "finished"
-    reading = step_reading(world.tuned, 1)
+    reading = step_reading(world.tuned, 1, records=run_records())
     assert reading.documents == 6
     rows = [json.loads(line) for line in (world.folder / "labels.jsonl").read_text(encoding="utf-8").splitlines()]
     for read in reading.shown:
