@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -176,6 +177,7 @@ def test_a_ray_cluster_of_two_nodes_makes_the_same_bytes(made: tuple[Path, dict[
     finally:
         ray.shutdown()
         cluster.shutdown()
+    assert not any("usage" in thread.name for thread in threading.enumerate())  # which would still run at exit
     assert files_of(tmp_path / "corpus") == expected
     assert Store(tmp_path / "corpus").names("documents")
 
