@@ -15,7 +15,7 @@ from ensue.studio.data_drawing import draw_document, draw_dropped, draw_table, s
 from ensue.studio.data_list import DataChoice, facts_of, find_data
 from ensue.studio.document_store import DocumentStore, Found, Sizes, shown_size
 from ensue.studio.dropped import Drops, Reason, drop_reasons, dropped_documents, is_corpus, step_counts
-from ensue.studio.frame import Visit, frame, heading, is_here
+from ensue.studio.frame import Visit, add_page, heading
 from ensue.studio.problems import Problem, problem_of
 from ensue.studio.run_records import RunRecords
 
@@ -27,19 +27,14 @@ View = Literal["documents", "sizes", "dropped"]
 def add_data_page(given: Sequence[Path], runs: Path, records: RunRecords | None) -> None:
     """The page at /data."""
 
-    @ui.page("/data")
-    async def data(request: Request) -> None:
-        with frame("data", request) as visit:
-            ui.label(visit.say("data.lead")).classes("faint")
-            place = ui.element("div").style("display: contents")
-        if not await is_here():
-            return
-        with place:
-            choices = await run.io_bound(find_data, given, runs, records)
-            if not choices:
-                visit.problem(Problem("data.none"))
-            else:
-                await _DataPage(visit, choices).build()
+    async def build(visit: Visit, request: Request) -> None:
+        choices = await run.io_bound(find_data, given, runs, records)
+        if not choices:
+            visit.problem(Problem("data.none"))
+        else:
+            await _DataPage(visit, choices).build()
+
+    add_page("data", build)
 
 
 class _DataPage:

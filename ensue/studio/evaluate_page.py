@@ -24,7 +24,7 @@ from ensue.studio.evaluation_book import (
     open_all,
 )
 from ensue.studio.evaluation_drawing import draw_item, intervals_figure, number_cell
-from ensue.studio.frame import Visit, frame, heading, is_here
+from ensue.studio.frame import Visit, add_page, heading
 from ensue.studio.problems import Problem, problem_of
 
 READING_ERRORS = (ValueError, OSError, KeyError, TypeError)
@@ -34,19 +34,14 @@ MOST_CHOSEN = 4
 def add_evaluate_page(places: Sequence[Path]) -> None:
     """The page at /evaluate."""
 
-    @ui.page("/evaluate")
-    async def evaluate(request: Request) -> None:
-        with frame("evaluate", request) as visit:
-            ui.label(visit.say("evaluate.lead")).classes("faint")
-            place = ui.element("div").style("display: contents")
-        if not await is_here():
-            return
-        with place:
-            choices = await run.io_bound(find_evaluations, places)
-            if not choices:
-                visit.problem(Problem("evaluate.none"))
-            else:
-                await _EvaluatePage(visit, choices).build()
+    async def build(visit: Visit, request: Request) -> None:
+        choices = await run.io_bound(find_evaluations, places)
+        if not choices:
+            visit.problem(Problem("evaluate.none"))
+        else:
+            await _EvaluatePage(visit, choices).build()
+
+    add_page("evaluate", build)
 
 
 class _EvaluatePage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -41,8 +41,21 @@ class Visit:
         return ui.label(say_problem(self.say, problem)).classes("problem").props("role=alert")
 
 
+def add_page(place: Place, build: Callable[[Visit, Request], Awaitable[None]], *facts: str) -> None:
+    """The page at a place, with its first words, which speak of `facts`; `build` fills it once the browser is there."""
+
+    @ui.page(PLACES[place])
+    async def page(request: Request) -> None:
+        with _frame(place, request) as visit:
+            ui.label(visit.say(f"{place}.lead", *facts)).classes("faint")
+            inside = ui.element("div").style("display: contents")
+        if await _is_here():
+            with inside:
+                await build(visit, request)
+
+
 @contextmanager
-def frame(place: Place, request: Request) -> Iterator[Visit]:
+def _frame(place: Place, request: Request) -> Iterator[Visit]:
     """The page's surroundings; what is built inside is its main part."""
     language = choose_language(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language"))
     say = speaker(language)
@@ -67,7 +80,7 @@ def frame(place: Place, request: Request) -> Iterator[Visit]:
         yield Visit(language, say)
 
 
-async def is_here() -> bool:
+async def _is_here() -> bool:
     """Wait for the browser to connect; False where it has left before it did."""
     client = ui.context.client
     await client.connected()

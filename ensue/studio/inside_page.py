@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from fastapi import Request
 from nicegui import run, ui
 
 from ensue.generate.lm import LM
 from ensue.studio.desk import Desk, desk_of_this_tab
-from ensue.studio.frame import Visit, frame, heading, is_here
+from ensue.studio.frame import Visit, add_page, heading
 from ensue.studio.lens_figures import attention_figure, heads_figure, lens_figure
 from ensue.studio.lenses import Attention, Inside, attention_of, look_inside
-from ensue.studio.models import ModelChoice, Models
+from ensue.studio.model_list import ModelList
+from ensue.studio.models import Models
 from ensue.studio.problems import Problem, problem_of
 
 WORKING_ERRORS = (ValueError, OSError, RuntimeError, IndexError)
@@ -22,20 +22,11 @@ WORKING_ERRORS = (ValueError, OSError, RuntimeError, IndexError)
 
 def add_inside_page(models: Models) -> None:
     """The page at /inside."""
-
-    @ui.page("/inside")
-    async def inside(request: Request) -> None:
-        with frame("inside", request) as visit:
-            ui.label(visit.say("inside.lead")).classes("faint")
-            place = ui.element("div").style("display: contents")
-        if not await is_here():
-            return
-        with place:
-            await _InsidePage(visit, models, desk_of_this_tab()).build()
+    add_page("inside", lambda visit, request: _InsidePage(visit, ModelList(models), desk_of_this_tab()).build())
 
 
 class _InsidePage:
-    def __init__(self, visit: Visit, models: Models, desk: Desk) -> None:
+    def __init__(self, visit: Visit, models: ModelList, desk: Desk) -> None:
         self.visit, self.say, self.models, self.desk = visit, visit.say, models, desk
         self.layer = self.head = self.place = 0
         self.tokens: list[int] = []
@@ -45,20 +36,13 @@ class _InsidePage:
 
     async def build(self) -> None:
         say, desk = self.say, self.desk
-        choices = self.models.choices()
-        if not choices:
-            self.visit.problem(Problem("write.no_models"))
+        if not self.models.found(self.visit):
             return
-        self.choices = {choice.path: choice for choice in choices}
         sheet = desk.sheets[desk.looked_at]
         path = desk.paths[desk.looked_at]
         self.written = sheet.text() or desk.prompt or say("write.example")
         self.written_tokens = (path, sheet.branches.tokens)
-        self.select = ui.select(
-            {path: choice.name for path, choice in self.choices.items()},
-            value=path if path in self.choices else choices[0].path,
-            label=say("write.model"),
-        ).props("outlined dense options-dense")
+        self.select = self.models.select(self.models.known(path), label=say("write.model"))
         self.text = ui.textarea(label=say("inside.text"), value=self.written).classes("prompt-box")
         self.text.props("outlined autogrow")
         with ui.element("div").classes("row"):
@@ -78,7 +62,7 @@ class _InsidePage:
         self.status.set_text(self.say("loading"))
         path = self.select.value
         try:
-            model = await run.io_bound(self.models.open, self.choices.get(path) or ModelChoice(path, path))
+            model = await self.models.open(path)
             lm = self.lm = None if model is None else await run.io_bound(model.whole)
             if lm is None:  # the server is ending
                 return

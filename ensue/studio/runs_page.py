@@ -10,7 +10,7 @@ from fastapi import Request
 from nicegui import run as background
 from nicegui import ui
 
-from ensue.studio.frame import Visit, frame, heading, is_here
+from ensue.studio.frame import Visit, add_page, heading
 from ensue.studio.problems import Problem, problem_of
 from ensue.studio.reading_panel import draw_documents
 from ensue.studio.run_book import RunBook
@@ -30,15 +30,11 @@ STATE_CHIPS = {"running": "chip", "finished": "chip good", "stopped": "chip bad"
 def add_runs_page(book: RunBook, records: RunRecords | None) -> None:
     """The page at /runs. What a step read is shown with `records` only."""
 
-    @ui.page("/runs")
-    async def runs(request: Request, run: str = "") -> None:
-        with frame("runs", request) as visit:
-            ui.label(visit.say("runs.lead", str(book.folder))).classes("faint")
-            place = ui.element("div").style("display: contents")
-        if not await is_here():
-            return
-        with place:
-            await _RunsPage(visit, book, records, chosen=[run] if run else []).build()
+    async def build(visit: Visit, request: Request) -> None:
+        run = request.query_params.get("run")
+        await _RunsPage(visit, book, records, chosen=[run] if run else []).build()
+
+    add_page("runs", build, str(book.folder))
 
 
 class _RunsPage:

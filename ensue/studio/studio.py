@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import ipaddress
 import socket
 import warnings
 from collections.abc import Callable, Mapping
@@ -12,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ensue.generate.lm import LM
+from ensue.serve.settings import is_loopback
 from ensue.studio.run_records import RunRecords
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from ensue.studio.models import Models, RunningModel
-
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -118,16 +116,6 @@ def serve_studio(
 
     pages.on_startup(on_ready)
     uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
-    if host in LOOPBACK_NAMES:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_port(host: str, port: int) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
-from fastapi import Request
-from nicegui import run, ui
+from nicegui import ui
 
 from ensue.studio.desk import Desk, desk_of_this_tab
-from ensue.studio.frame import Visit, frame, is_here
-from ensue.studio.models import ModelChoice, Models
-from ensue.studio.problems import Problem, problem_of
+from ensue.studio.frame import Visit, add_page
+from ensue.studio.model_list import ModelList
+from ensue.studio.models import Models
+from ensue.studio.problems import problem_of
 from ensue.studio.sheet import Sheet
 from ensue.studio.texts import say_problem
 from ensue.studio.token_piece import PIECE, TokenText
@@ -28,30 +28,19 @@ BRANCHES = 24
 
 def add_write_page(models: Models) -> None:
     """The page at /."""
-
-    @ui.page("/")
-    async def write(request: Request) -> None:
-        with frame("write", request) as visit:
-            ui.label(visit.say("write.lead")).classes("faint")
-            place = ui.element("div").style("display: contents")
-        if not await is_here():
-            return
-        with place:
-            await _WritePage(visit, models, desk_of_this_tab()).build()
+    add_page("write", lambda visit, request: _WritePage(visit, ModelList(models), desk_of_this_tab()).build())
 
 
 class _WritePage:
     """The page in one tab."""
 
-    def __init__(self, visit: Visit, models: Models, desk: Desk) -> None:
+    def __init__(self, visit: Visit, models: ModelList, desk: Desk) -> None:
         self.visit, self.say, self.models, self.desk = visit, visit.say, models, desk
         self.columns: list[_Column] = []
 
     async def build(self) -> None:
         say, desk = self.say, self.desk
-        choices = self.models.choices()
-        if not choices:
-            self.visit.problem(Problem("write.no_models"))
+        if not self.models.found(self.visit):
             return
         self.prompt = ui.textarea(label=say("write.prompt"), value=desk.prompt or say("write.example"))
         self.prompt.classes("prompt-box").props("outlined autogrow").on("keydown.ctrl.enter", self.write)
@@ -69,7 +58,7 @@ class _WritePage:
         self.timer = ui.timer(LOOK_EVERY, self.look)
         for number, sheet in enumerate(desk.sheets):
             with self.sheets:
-                self.columns.append(_Column(self, sheet, number, choices))
+                self.columns.append(_Column(self, sheet, number))
         self._arrange()
         for column in self.shown:
             await column.open()
@@ -141,27 +130,18 @@ class _WritePage:
 class _Column:
     """One sheet as it is drawn."""
 
-    def __init__(self, page: _WritePage, sheet: Sheet, number: int, choices: list[ModelChoice]) -> None:
+    def __init__(self, page: _WritePage, sheet: Sheet, number: int) -> None:
         self.page, self.sheet, self.number = page, sheet, number
         self.drawn_writing = False
         self.drawn = 0
         self.said: str | None = None
         self.opening = 0
-        self.choices = {choice.path: choice for choice in choices}
-        say, desk = page.say, page.desk
-        chosen = (
-            desk.paths[number] if desk.paths[number] in self.choices else choices[min(number, len(choices) - 1)].path
-        )
-        desk.paths[number] = chosen
+        say, paths = page.say, page.desk.paths
+        paths[number] = page.models.known(paths[number], place=number)
         words = {name: say(f"token.{name}") for name in ("rank", "unknown", "person", "tried", "pick", "onward")}
         with ui.element("section").classes("card sheet") as self.card:
-            self.select = ui.select(
-                {path: choice.name for path, choice in self.choices.items()},
-                value=chosen,
-                label=say("write.second" if number else "write.model"),
-                with_input=len(choices) > 12,
-                on_change=self._choose,
-            ).props("outlined dense options-dense")
+            label = say("write.second" if number else "write.model")
+            self.select = page.models.select(paths[number], label=label, on_change=self._choose)
             self.message = ui.element("div").style("display: contents")
             self.paper = ui.element("div").classes("sheet-text").props("aria-live=off")
             with ui.element("div").classes("row"):
@@ -180,11 +160,10 @@ class _Column:
         held = self.sheet.model
         if not newest and held is not None and held.choice.path == path and held.thread.alive:
             return True
-        choice = self.choices.get(path) or ModelChoice(path, path)
         self.opening += 1
         self._draw_message()
         try:
-            model = await run.io_bound(self.page.models.open, choice)
+            model = await self.page.models.open(path)
         except (ValueError, OSError, RuntimeError) as error:
             self.sheet.stop()
             self.sheet.problem = problem_of(error)

@@ -40,7 +40,8 @@ class Studio:
 
     def start(self) -> None:
         from ensue.recipes.display import Display
-        from ensue.studio.studio import StudioSettings, check_port, is_loopback, serve_studio
+        from ensue.serve.settings import is_loopback
+        from ensue.studio.studio import StudioSettings, check_port, serve_studio
 
         check_port(self.host, self.port)
         settings = StudioSettings(self.models, self.runs, self.data, self.evaluations, records=run_records())

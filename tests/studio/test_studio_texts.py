@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ensue.serve.settings import is_loopback
 from ensue.studio import texts
 from ensue.studio.problems import problem_of
-from ensue.studio.studio import check_port, is_loopback
+from ensue.studio.studio import check_port
 from ensue.studio.texts import TEXTS, choose_language, say_problem, speaker
 
 
