@@ -46,7 +46,7 @@ def test_log_probability_is_the_sum_of_a_full_pass(
 @settings(max_examples=12, deadline=None)
 @given(prompt=st.lists(st.integers(0, 60), min_size=1, max_size=8), seed=st.integers(0, 5))
 def test_width_one_is_greedy(make_gpt: Callable[..., GPT], prompt: list[int], seed: int) -> None:
-    model = make_gpt(seed=seed)
+    model = make_gpt(seed=seed).double()  # so that no two tokens are alike but for rounding
     [greedy] = generate_tokens(model, [prompt], sampling=Sampling(), max_new_tokens=10)
     stop = frozenset({greedy[seed]})
     [greedy] = generate_tokens(model, [prompt], sampling=Sampling(), max_new_tokens=10, stop_tokens=stop)

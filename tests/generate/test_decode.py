@@ -85,7 +85,7 @@ def test_greedy_is_transformers_on_its_folder(tmp_path: Path, penalty: float, ng
 def test_ragged_rows_past_the_context_equal_recomputing(
     make_gpt: Callable[..., GPT], rows: list[list[int]], new: int, context: int
 ) -> None:
-    model = make_gpt(context=context)
+    model = make_gpt(context=context).double()  # so that no two tokens are alike but for rounding
     together = generate_tokens(model, rows, sampling=GREEDY, max_new_tokens=new)
     assert together == [recomputed(model, row, new=new) for row in rows]
 

@@ -17,6 +17,7 @@ from ensue.generate.engine.pages import PAGE
 from ensue.generate.engine.passes import PackedPasses, Passes, PlainPasses
 from ensue.generate.engine.requests import Request
 from ensue.generate.packed import PackedModel
+from ensue.generate.sampling import choose, uniform
 from ensue.generate.settings import Sampling
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
@@ -62,6 +63,19 @@ def alone(model: GPT, request: Request) -> list[int]:
     return [token for [(_, token)] in steps]
 
 
+def is_as_alone(model: GPT, request: Request, written: list[int]) -> bool:
+    """Token for token; but where rounding alone decides between two, either may stand, and what ensues from it."""
+    for place, (one, other) in enumerate(zip(written, expected := alone(model, request), strict=False)):
+        if one != other:
+            tokens = torch.tensor([[*request.tokens, *expected[:place]]])
+            with torch.no_grad():
+                logits = model(tokens)[:, -1].double().expand(100, -1)
+            rounded = logits + 1e-5 * torch.randn(logits.shape, generator=torch.Generator().manual_seed(0))
+            uniforms = [uniform(request.seed, place)] * 100
+            return one in choose(rounded, request.sampling, histories=[[]] * 100, uniforms=uniforms)
+    return len(written) == len(expected)
+
+
 requests = st.builds(
     Request,
     tokens=st.lists(st.integers(0, 5), min_size=1, max_size=50).map(tuple),
@@ -98,7 +112,7 @@ def test_every_request_gets_what_it_would_get_alone(model, passes, data: st.Data
                 ended[event.request] = event.finished
     assert set(ended) == set(owners)
     for number, request in owners.items():
-        assert written[number] == alone(model, request)
+        assert is_as_alone(model, request, written[number])
         assert ended[number] == ("stop" if written[number][-1] in request.stop else "length")
     assert engine.pool.available == sum(ROOM)
 
