@@ -7,6 +7,7 @@ positions of a `Fixed` pattern, which every later query sees, have slots of thei
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,6 +15,51 @@ from torch import Tensor
 from ensue.model.patterns import Band, Blocks, Columns, Pattern, Summaries, TwoWay
 
 # Legend: N layers, B rows, T new tokens, H heads, D head width, S slots.
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What later queries may still see: the newest positions, as far back as `near` goes, and `summaries` before them.
+
+    Where `near` is None, all positions.
+    """
+
+    near: Band | Blocks | None
+    summaries: Summaries | None = None
+
+    @property
+    def reach(self) -> int | None:
+        """How many of the newest positions a query sees at most, itself among them; None for all."""
+        match self.near:
+            case Band(reach):
+                return reach
+            case Blocks(stride):
+                return stride
+        return None
+
+    def first(self, query: int) -> int:
+        """The first position that a query, or one after it, sees near itself."""
+        match self.near:
+            case Band(reach):
+                return max(0, query - reach + 1)
+            case Blocks(stride):
+                return query // stride * stride
+        return 0
+
+
+def kept_of(pattern: Pattern) -> Kept:
+    """What a cache has to keep for a pattern."""
+    near: Band | Blocks | None = None
+    summaries = None
+    for part in () if isinstance(pattern, TwoWay) else pattern.parts:
+        match part:
+            case Band() | Blocks():
+                near = part
+            case Summaries():
+                summaries = part
+            case Columns():
+                return Kept(None)  # each position is in the column of some later query
+    return Kept(near, summaries)
 
 
 class Store:
@@ -34,13 +80,15 @@ class Store:
     ) -> None:
         """`shape` is (N, B, H, D); `spare` is how many new tokens a pass may bring before the ring grows for it."""
         layers, rows, self.heads, width = shape
-        reach, self.summaries = _kept(pattern)
-        self.keeps_all = reach is None or reach - 1 + spare + _slots(self.summaries, capacity) >= capacity
+        kept = kept_of(pattern)
+        reach, self.summaries = kept.reach, kept.summaries
+        far = summary_count(self.summaries, capacity, heads=self.heads)
+        self.keeps_all = reach is None or reach - 1 + spare + far >= capacity
         if reach is None or self.keeps_all:
-            reach, spare, self.summaries = capacity + 1, 0, None
+            reach, spare, far, self.summaries = capacity + 1, 0, 0, None
         self.reach, self.least_ring = reach, reach - 1 + spare
         self.ring = self.least_ring
-        slots = self.ring + _slots(self.summaries, capacity)
+        slots = self.ring + far
         self.held = torch.zeros(2, layers, rows, self.heads, slots, width, device=device, dtype=dtype)
         self.low, self.top = [0] * rows, [0] * rows
 
@@ -95,7 +143,7 @@ class Store:
         near = near.masked_fill(near < low, -1)
         if self.summaries is None:
             return near
-        far = _summary_positions(self.summaries, self.heads, used - self.ring, device)[None].expand(rows, -1, -1)
+        far = summary_positions(self.summaries, self.heads, used - self.ring, device=device)[None].expand(rows, -1, -1)
         return torch.cat([near.expand(-1, self.heads, -1), far.masked_fill(far >= low, -1)], dim=2)
 
     def reorder(self, rows: Sequence[int]) -> None:
@@ -135,47 +183,38 @@ class Store:
 
     def _write_summaries(self, part: Summaries, held: Tensor, given: Tensor) -> None:
         """Put the summary positions among the new ones into their slots."""
-        place = self._new_positions(given.shape[2])[:, None]  # (B, 1, T)
-        head = torch.arange(self.heads, device=given.device)
-        inside = place % part.stride - part.start(head)[:, None]  # (B, H, T)
-        row, head, new = ((inside >= 0) & (inside < part.summary)).nonzero(as_tuple=True)
-        slot = place[row, 0, new] // part.stride * part.summary + inside[row, head, new]
-        held[row, head, self.ring + slot] = given[row, head, new].to(held.dtype)
+        slot = summary_slots(part, self.heads, self._new_positions(given.shape[2]))
+        row, head, new = (slot >= 0).nonzero(as_tuple=True)
+        held[row, head, self.ring + slot[row, head, new]] = given[row, head, new].to(held.dtype)
 
     def _used(self, new: int) -> int:
         """How many slots, counted from the first, anything can be in that the new tokens see."""
         longest = max(self.top)
         if self.summaries is None or longest == new:
             return min(self.ring, longest)
-        return self.ring + _slots(self.summaries, longest)
+        return self.ring + summary_count(self.summaries, longest, heads=self.heads)
 
 
-def _kept(pattern: Pattern) -> tuple[int | None, Summaries | None]:
-    """How many of the newest positions a query may see, itself among them, and what it sees further back.
-
-    None where no position can ever be dropped.
-    """
-    reach, summaries = 1, None
-    for part in () if isinstance(pattern, TwoWay) else pattern.parts:
-        match part:
-            case Band():
-                reach = max(reach, part.reach)
-            case Blocks():
-                reach = max(reach, part.stride)
-            case Summaries():
-                summaries = part
-            case Columns():
-                return None, None
-    return (None, None) if isinstance(pattern, TwoWay) else (reach, summaries)
+def summary_count(part: Summaries | None, length: int, *, heads: int) -> int:
+    """How many slots the summary positions among `length` tokens take: as many as the head with the most has."""
+    if part is None:
+        return 0
+    blocks, inside = divmod(length, part.stride)
+    earliest: int = part.start(min(heads, part.runs) - 1)
+    return blocks * part.summary + min(max(inside - earliest, 0), part.summary)
 
 
-def _slots(summaries: Summaries | None, length: int) -> int:
-    """How many summary positions `length` tokens have, those of a block that has just begun included."""
-    return 0 if summaries is None else -(-length // summaries.stride) * summaries.summary
+def summary_slots(part: Summaries, heads: int, positions: Tensor) -> Tensor:
+    """(B, T) positions -> (B, H, T): the slot of each among its head's summaries, -1 where it is none of them."""
+    start: Tensor = part.start(torch.arange(heads, device=positions.device))
+    place = positions[:, None]
+    inside = place % part.stride - start[:, None]
+    slot = place // part.stride * part.summary + inside
+    return slot.masked_fill((inside < 0) | (inside >= part.summary), -1)
 
 
-def _summary_positions(part: Summaries, heads: int, slots: int, device: torch.device) -> Tensor:
-    """(H, slots): what the slots behind the ring are for."""
+def summary_positions(part: Summaries, heads: int, slots: int, *, device: torch.device) -> Tensor:
+    """(H, slots): the position that each slot is for."""
     slot = torch.arange(slots, device=device)
     start: Tensor = part.start(torch.arange(heads, device=device))
     return slot // part.summary * part.stride + start[:, None] + slot % part.summary

@@ -38,8 +38,6 @@ class PagePool:
     """`count` pages. Each is free, or read by some requests, or kept in the tree, or both."""
 
     def __init__(self, count: int) -> None:
-        if count < 1:
-            raise ValueError(f"a cache of {count} pages holds nothing; give it more memory.")
         self.count = count
         self._free = list(range(count - 1, -1, -1))
         self._readers = [0] * count

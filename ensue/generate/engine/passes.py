@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from ensue.generate.engine.groups import Group, groups_of
+from ensue.generate.engine.paged_cache import PagedCache
 from ensue.generate.engine.pages import PAGE
 from ensue.generate.forward import reading
 from ensue.generate.packed import PackedModel
 from ensue.generate.screen import Greatest
-from ensue.model.cache import Cache
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
-from ensue.model.patterns import Pattern
 
 # Legend: N tokens of a pass, R requests, P pages of a request, Q states asked for, S keys held, V vocabulary.
 
@@ -103,48 +102,8 @@ class PlainPasses:
                 rows = [tokens.rows[span[0]] for span in together]
                 of_rows = [table[rows].long().to(device) for table in tables]
                 lengths = [tokens.places[span[0]] for span in together]
-                hidden = self.model.hidden(ids, cache=_Paged(self, of_rows, lengths)).float()
+                cache = PagedCache(self.config, self.groups, held=self.held, tables=of_rows, lengths=lengths)
+                hidden = self.model.hidden(ids, cache=cache).float()
                 states[[i for span in together for i in span]] = hidden.flatten(0, 1)
             chosen = states[list(wanted)]
             return chosen, self.model.logits(chosen.to(dtype)).float()
-
-
-class _Paged(Cache):
-    """A pass's view of the pages as the cache that `GPT.forward` knows; slot p of a row holds position p.
-
-    Pages that a banded layer has written over hold later positions, which its mask hides at the earlier ones.
-    """
-
-    def __init__(self, passes: PlainPasses, tables: Sequence[Tensor], lengths: list[int]) -> None:
-        self._held, self._tables = passes.held, tables
-        self._groups = {
-            layer: (number, place)
-            for number, group in enumerate(passes.groups)
-            for place, layer in enumerate(group.layers)
-        }
-        self.lengths = lengths
-        self.capacity = tables[0].shape[1] * PAGE
-        self.device = passes.held[0].device
-
-    def begin(self, new: int) -> Tensor:
-        self._used = -(-(max(self.lengths) + new) // PAGE)
-        starts = torch.tensor(self.lengths, device=self.device)
-        self._positions = starts[:, None] + torch.arange(new, device=self.device)  # (B, T)
-        return self._positions
-
-    def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        group, place = self._groups[layer]
-        both, table = self._held[group][:, place], self._tables[group]
-        pages = table.gather(1, self._positions // PAGE)  # (B, T)
-        for held, given in zip(both, (key, value), strict=True):
-            held[pages, :, self._positions % PAGE] = given.transpose(1, 2).to(held.dtype)
-        used = table[:, : self._used]
-        keys, values = (held[used].transpose(1, 2).flatten(2, 3) for held in both)  # (B, H, S, D)
-        longest = max(self.lengths) + self._positions.shape[1]
-        return keys[:, :, :longest], values[:, :, :longest]
-
-    def places(self, pattern: Pattern, new: int) -> Tensor | None:
-        return None
-
-    def advance(self, new: int) -> None:
-        self.lengths = [length + new for length in self.lengths]
