@@ -26,8 +26,8 @@ counts = st.floats(1e3, 1e12)
 def test_more_is_expected_to_be_better(parameters: float, tokens: float, epoch: float, more: float) -> None:
     here = expected_loss(parameters, tokens, epoch)
     assert expected_loss(parameters * more, tokens, epoch) < here
-    assert expected_loss(parameters, tokens * more, epoch) <= here
-    assert expected_loss(parameters, tokens, epoch * more) <= here
+    assert expected_loss(parameters, tokens * more, epoch) <= here * (1 + 1e-12)  # equal but for rounding
+    assert expected_loss(parameters, tokens, epoch * more) <= here * (1 + 1e-12)
     if tokens * more <= epoch:
         assert expected_loss(parameters, tokens * more, epoch) < here
 
