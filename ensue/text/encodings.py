@@ -66,7 +66,7 @@ def decode_page(data: bytes, *, declared: str = "") -> tuple[str, str] | None:
     for mark, codec in _MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(codec, "replace"), codec
-    if _JAPANESE_ESCAPE.search(data) and data.isascii():
+    if b"\x1b" in data and _JAPANESE_ESCAPE.search(data) and data.isascii():
         return data.decode("iso2022_jp", "replace"), "iso2022_jp"
     utf_8 = _strictly(data, "utf-8")
     labels = [declared, _declared_in(data)]

@@ -5,13 +5,17 @@ from __future__ import annotations
 import gc
 from contextlib import suppress
 from importlib import import_module
+from pkgutil import iter_modules
 
-LOADED = ("ensue.text.curation.passes", "pyarrow.parquet", "numba", "ensue.cli")
-"""What most steps need; and the command line, which every worker of it imports as its main module."""
+LOADED = ("ensue.text.curation.passes", "pyarrow.parquet", "numba", "tyro")
+"""What most steps need, and the command line imports, which is the main module of each of its workers too."""
+
+VERBS = "ensue.verbs"
 
 
 def _load() -> None:
-    for name in LOADED:
+    verbs = [f"{VERBS}.{verb.name}" for verb in iter_modules(import_module(VERBS).__path__)]
+    for name in (*LOADED, *verbs):
         with suppress(ImportError):  # what is not installed is passed over
             import_module(name)
 

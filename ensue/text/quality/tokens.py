@@ -92,7 +92,8 @@ def character_table() -> np.ndarray:
     for first, last in SHORT_WORDS + LONG_WORDS:
         kinds[first : last + 1] *= PAIRED
     lower = np.where(kinds == PAIRED, codes, lower)
-    return lower | kinds << KIND_SHIFT
+    table: np.ndarray = lower | kinds << KIND_SHIFT
+    return table
 
 
 def _text(codes: np.ndarray) -> str:

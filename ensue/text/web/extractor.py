@@ -42,7 +42,8 @@ class Extractor:
         """The main text, or why there is none: one of TOO_LONG, TOO_MUCH, CRASHED."""
         line = self._started()
         try:
-            line.send((self._seconds, html, url, fetched, comments, tables, enough))
+            page = html.encode("utf-8", "replace")  # which is what it is read as, most often
+            line.send((self._seconds, page, url, fetched, comments, tables, enough))
             answer: Answer = line.recv()
         except (EOFError, OSError):
             return self._reason_of_death()

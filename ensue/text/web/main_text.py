@@ -20,10 +20,11 @@ class MainText:
 
 
 def main_text(
-    html: str, *, url: str = "", fetched: str = "", comments: bool = False, tables: bool = True, enough: int = 0
+    html: str | bytes, *, url: str = "", fetched: str = "", comments: bool = False, tables: bool = True, enough: int = 0
 ) -> MainText:
     """The main text by the compiled reader where that can be relied on, else by trafilatura with its default settings.
 
+    html      the page, as text or in UTF-8
     url       the page's address, if it is known
     fetched   when it was read (ISO 8601): the page cannot have been published later
     comments  keep what readers have written below the text, which trafilatura alone can
@@ -36,14 +37,15 @@ def main_text(
     from ensue.text.web.page_tree import read_tree
 
     tree = read_tree(html)
-    if len(tree.tag) == 1 and not html.strip():
+    if len(tree.tag) == 1 and not tree.data.decode("utf-8", "replace").strip():
         return MainText("", {})
     facts = page_facts(tree, url=url, fetched=fetched)
     if enough and not comments:
         found = first_pass(tree, tables=tables)
         if found.suffices(enough):
             return MainText(found.text, facts)
-    return MainText(_by_library(html, url, comments, tables, quickly=enough > 0), facts)
+    text = html if isinstance(html, str) else html.decode("utf-8", "replace")
+    return MainText(_by_library(text, url, comments, tables, quickly=enough > 0), facts)
 
 
 def _by_library(html: str, url: str, comments: bool, tables: bool, *, quickly: bool) -> str:

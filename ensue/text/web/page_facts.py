@@ -43,20 +43,21 @@ def _places(tree: Tree) -> str:
     root = _ROOT.search(data[:10_000])
     head, body = [root[0] if root else b"<html>", b"<head>"], [b"</head><body>"]
     covered = 0
-    for element in np.flatnonzero(told).tolist():
-        tag, begin = int(tree.tag[element]), int(tree.begin[element])
+    places = np.flatnonzero(told)
+    ends = np.append(tree.begin, len(data))[tree.end[places]]
+    columns = (tree.tag[places], kinds[tree.tag[places]], tree.begin[places], ends)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    for tag, kind, begin, end in rows:
         if begin < covered:
             continue
-        after = int(tree.end[element])
-        end = int(tree.begin[after]) if after < len(tree.begin) else len(data)
-        if kinds[tag] & VOID:
+        if kind & VOID:
             end = data.find(b">", begin, end) + 1 or end
         if tag == _SCRIPT:
             if b"ld+json" in data[begin : begin + 200].lower():
                 head.append(data[begin:end])
         elif tag in _HEAD_KINDS:
             head.append(data[begin:end])
-        elif (end - begin <= MOST_BYTES or kinds[tag] & PLACED) and not kinds[tag] & RAW and len(body) < MOST_PLACES:
+        elif (end - begin <= MOST_BYTES or kind & PLACED) and not kind & RAW and len(body) < MOST_PLACES:
             body.append(data[begin : min(end, begin + MOST_BYTES)])
             covered = end
     return b"\n".join([*head, *body, b"</body></html>"]).decode("utf-8", "replace")

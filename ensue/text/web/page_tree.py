@@ -62,9 +62,9 @@ class Tree:
     run_end: np.ndarray
 
 
-def read_tree(html: str) -> Tree:
-    """The tree of a page."""
-    data = html.encode("utf-8", "replace")
+def read_tree(html: str | bytes) -> Tree:
+    """The tree of a page, which is text or UTF-8."""
+    data = html if isinstance(html, bytes) else html.encode("utf-8", "replace")
     most = data.count(b"<") + 2
     tag = np.empty(most, np.int16)
     parent, end, begin, first_run, end_run, run_of, run_at, run_begin, run_end = np.empty((9, most), np.int32)

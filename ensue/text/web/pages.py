@@ -103,7 +103,8 @@ def _decoded(data: bytes, source: str, meta: dict[str, str], charset: str) -> Do
     if encoding != "utf-8":
         meta["encoding"] = encoding
     # No text needs zero bytes, and few programs that come after can stand them.
-    text = text.replace("\r\n", "\n").replace("\0", "")
+    if "\r" in text or "\0" in text:  # which one is told in a tenth of the time that two replacements take
+        text = text.replace("\r\n", "\n").replace("\0", "")
     if not text or text.isspace():
         raise Unreadable("empty")
     return Document.of(text, source, meta)
