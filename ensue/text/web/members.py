@@ -13,12 +13,13 @@ SEARCH_BYTES = 1 << 20
 
 
 class Member:
-    """One gzip member of a file: the place where it starts and, once its chunks have been read, where it ends."""
+    """One gzip member of a file: the place where it starts and, once its chunks have been read, where it ends (None
+    if it is damaged)."""
 
     def __init__(self, raw: IO[bytes], start: int) -> None:
         self.start = start
         self._raw = raw
-        self._end: int | None = None
+        self.end: int | None = None
 
     def chunks(self) -> Iterator[bytes]:
         """Its bytes, unpacked, at most a MiB at a time. Raises zlib.error or EOFError where it is damaged."""
@@ -30,19 +31,19 @@ class Member:
                 raise EOFError("the file ends within it")
             if chunk := unpacker.decompress(packed, CHUNK_BYTES):
                 yield chunk
-        self._end = self._raw.tell() - len(unpacker.unused_data)
+        self.end = self._raw.tell() - len(unpacker.unused_data)
 
     def following(self, opening: bytes) -> Member | None:
         """The next member: right behind this one or, if this one is damaged or what follows is none, the next place
         in the file at which something unpacks that begins with `opening`."""
-        if self._end is not None:
-            self._raw.seek(self._end)
+        if self.end is not None:
+            self._raw.seek(self.end)
             head = self._raw.read(len(MAGIC))
             if head == MAGIC:
-                return Member(self._raw, self._end)
+                return Member(self._raw, self.end)
             if not head:
                 return None
-        return self._found_after(self.start + 1 if self._end is None else self._end, opening)
+        return self._found_after(self.start + 1 if self.end is None else self.end, opening)
 
     def _found_after(self, start: int, opening: bytes) -> Member | None:
         place = start

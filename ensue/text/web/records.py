@@ -7,11 +7,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ensue.text.streams import FileProgress, Unreadable, read_chunks
 from ensue.text.web.bytestream import ByteStream
-from ensue.text.web.members import Member
+from ensue.text.web.members import READ_BYTES, Member
 
 BLOCK_BYTES = 32 << 20
 HEADER_BYTES = 1 << 18
@@ -53,13 +53,23 @@ def read_records(path: Path, packing: str, *, progress: FileProgress, damaged: D
                     yield from _records(ByteStream(member.chunks()), damaged)
                 except (zlib.error, EOFError) as error:
                     damaged("a damaged record", f"the gzip member at byte {member.start:,}: {error}")
-                member = member.following(OPENING)
+                end, member = member.end, member.following(OPENING)
+                if end is not None and _is_lost(raw, end, member):
+                    damaged("a damaged record", f"no gzip member begins at byte {end:,}, where one should")
                 if member is not None:
                     progress.reached(member.start)
     except PermissionError as error:
         raise Unreadable("permission to read it is missing", str(error.strerror)) from error
     except OSError as error:
         raise Unreadable("the file cannot be read", str(error)) from error
+
+
+def _is_lost(raw: IO[bytes], end: int, found: Member | None) -> bool:
+    """Whether something else than the next member, or the end of the file, is right behind a member's end."""
+    if found is not None:
+        return found.start != end
+    raw.seek(end)
+    return bool(raw.read(READ_BYTES).strip(b"\0"))  # zeros are padding
 
 
 def _records(stream: ByteStream, damaged: Damage) -> Iterator[Record]:

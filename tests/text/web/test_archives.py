@@ -259,6 +259,18 @@ def test_zstd_damage_ends_the_file_and_is_named(tmp_path: Path) -> None:
     assert list(skipped.reasons()) == ["the compressed data is damaged or cut short"]
 
 
+def test_a_record_whose_gzip_header_is_damaged_is_counted(tmp_path: Path) -> None:
+    content = sound(packed=True)
+    starts = [at for at in range(len(content)) if content.startswith(b"\x1f\x8b\x08\x00", at)]
+    for start in starts[1:]:
+        documents, skipped = read(tmp_path / "x.warc.gz", content[:start] + b"?" + content[start + 1 :])
+        assert len(documents) == len(PAGES) - 1
+        assert list(skipped.reasons()) == ["a damaged record"]
+    documents, skipped = read(tmp_path / "x.warc.gz", content + bytes(100))
+    assert len(documents) == len(PAGES)
+    assert skipped.count == 0
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_nothing_breaks_whatever_bytes_are_wrong(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
