@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ensue.generate.engine.drafts import Drafter, DraftModel, PromptLookup
 from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.groups import groups_of, pages_in
 from ensue.generate.engine.pages import PAGE
 from ensue.generate.engine.passes import PackedPasses, Passes, PlainPasses
+from ensue.generate.engine.static_passes import StaticPasses, merged
+from ensue.generate.engine.static_step import why_not_static
 from ensue.generate.lm import LM
 from ensue.generate.packed import PackedModel, why_not_packed
 from ensue.generate.packing import Precision
@@ -25,6 +27,8 @@ class EngineSettings:
     most         requests that share a pass at most
     pass_tokens  tokens of a pass, about: longer prompts are read in pieces
     lookup       guess what comes next from the text itself
+    graphs       on a GPU, record the passes in which requests only write, and replay them
+    compiled     let torch.compile merge the kernels of these passes first, which takes a while for each shape
     """
 
     precision: Precision = "fp32"
@@ -32,6 +36,8 @@ class EngineSettings:
     most: int = 64
     pass_tokens: int = 256
     lookup: bool = False
+    graphs: bool = True
+    compiled: bool = False
 
 
 def open_engine(lm: LM, settings: EngineSettings, *, draft: LM | None = None) -> Engine:
@@ -84,7 +90,10 @@ def _passes(lm: LM, settings: EngineSettings) -> Passes:
             "loaded in: fp32, or bf16 with dtype='bf16'."
         )
     value = weight.element_size()
-    return PlainPasses(lm.model, pages_in(config, settings.cache_bytes, value_bytes=value, span=settings.pass_tokens))
+    pages = pages_in(config, settings.cache_bytes, value_bytes=value, span=settings.pass_tokens)
+    if weight.is_cuda and settings.graphs and why_not_static(config) is None:
+        return StaticPasses(lm.model, pages, compiler=merged if settings.compiled else None)
+    return PlainPasses(lm.model, pages)
 
 
 def _drafter(lm: LM, settings: EngineSettings, draft: LM | None) -> Drafter | None:
@@ -95,5 +104,5 @@ def _drafter(lm: LM, settings: EngineSettings, draft: LM | None) -> Drafter | No
             f"{draft.path} has another tokenizer than {lm.path}, so it cannot guess for it; give a smaller model "
             "trained with the same one."
         )
-    small = EngineSettings(settings.precision, settings.cache_bytes // 4, settings.most, settings.pass_tokens)
+    small = replace(settings, cache_bytes=settings.cache_bytes // 4, lookup=False)
     return DraftModel(open_engine(draft, small))
