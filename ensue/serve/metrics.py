@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 
 from ensue.generate.engine.engine import Engine
+from ensue.generate.engine.requests import Event
 from ensue.serve.choice import Choice
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -94,12 +96,12 @@ class Metrics:
         self._told = Snapshot(0, 0, 0, 0, 0, 0, 0, 0, 0)
         self.mean_seconds = 1.0
 
-    def stepped(self, *, texts: int, seconds: float) -> None:
-        self._batch.observe(texts)
+    def stepped(self, events: Sequence[Event], *, seconds: float) -> None:
+        self._batch.observe(len(events))
         self._step.observe(seconds)
+        self._written.inc(sum(len(event.new) for event in events))
 
-    def wrote(self, choice: Choice, tokens: int, now: float) -> None:
-        self._written.inc(tokens)
+    def wrote(self, choice: Choice, now: float) -> None:
         if choice.first is None:
             choice.first = now
             self._first.observe(now - choice.asked)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import logging
 import socket
@@ -19,6 +18,7 @@ from ensue.generate.engine.opening import EngineSettings, open_engine
 from ensue.generate.lm import LM
 from ensue.serve.app import guarded, make_app
 from ensue.serve.constraining import Constraining
+from ensue.serve.memory import give_back
 from ensue.serve.metrics import Metrics
 from ensue.serve.opening import enough_memory
 from ensue.serve.service import Service
@@ -84,15 +84,8 @@ def serve(
         backlog=BACKLOG,
     )
     server = uvicorn.Server(config)
-    gc.collect()
-    _give_back()
+    give_back()
     gc.freeze()  # what is loaded now stays, and need not be looked through again and again
     bound.listen(BACKLOG)  # whoever comes from now on waits for the few moments until the first answer
     ready()
     server.run(sockets=[bound])
-
-
-def _give_back() -> None:
-    """Return to the system what loading has freed, of which glibc would keep some hundred megabytes."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -22,9 +22,9 @@ Result = TypeVar("Result")
 class Watcher(Protocol):
     """Is told what the worker did; called in the engine's thread."""
 
-    def stepped(self, *, texts: int, seconds: float) -> None: ...
+    def stepped(self, events: Sequence[Event], *, seconds: float) -> None: ...
 
-    def wrote(self, choice: Choice, tokens: int, now: float) -> None: ...
+    def wrote(self, choice: Choice, now: float) -> None: ...
 
     def ended(self, choice: Choice, now: float) -> None: ...
 
@@ -95,7 +95,7 @@ class Worker:
         """What a step brought for a choice; in the engine's thread."""
         pieces = choice.take(event)
         if event.new:
-            self._watcher.wrote(choice, len(event.new), time.perf_counter())
+            self._watcher.wrote(choice, time.perf_counter())
         self._ready += [(choice.inbox, piece) for piece in pieces]
 
     def end(self, choice: Choice, error: Exception | None) -> None:
@@ -109,7 +109,7 @@ class Worker:
     def _deliver(self, events: Sequence[Event], seconds: float) -> None:
         """Put pieces into their inboxes, all of a step's at once."""
         if seconds:
-            self._watcher.stepped(texts=len(events), seconds=seconds)
+            self._watcher.stepped(events, seconds=seconds)
         ready, self._ready = self._ready, []
         if not ready or self._loop is None:
             return

@@ -9,6 +9,7 @@ from typing import Any
 from nicegui import run, ui
 
 from ensue.generate.lm import LM
+from ensue.serve.memory import give_back
 from ensue.studio.desk import Desk, desk_of_this_tab
 from ensue.studio.frame import Visit, add_page, heading
 from ensue.studio.lens_figures import attention_figure, heads_figure, lens_figure
@@ -38,6 +39,7 @@ class _InsidePage:
         say, desk = self.say, self.desk
         if not self.models.found(self.visit):
             return
+        ui.context.client.on_delete(self._let_go)
         sheet = desk.sheets[desk.looked_at]
         path = desk.paths[desk.looked_at]
         self.written = sheet.text() or desk.prompt or say("write.example")
@@ -86,6 +88,11 @@ class _InsidePage:
         self._draw_lens(self.inside)
         self._draw_heads(self.inside)
         await self._choose_head(self.layer, self.head)
+
+    def _let_go(self) -> None:
+        """The page was left for good; what was read for it need not stay."""
+        self.lm = None
+        give_back()
 
     def _say_problem(self, problem: Problem | None) -> None:
         self.message.clear()
