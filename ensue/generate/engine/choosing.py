@@ -38,6 +38,8 @@ def choose_tokens(logits: Tensor, choices: Sequence[Choice], vocabulary: int) ->
         check_numbers(likeliest.values)
         for place, token in zip(plain, likeliest.indices.tolist(), strict=True):
             tokens[place] = token
+    if len(plain) < len(choices):
+        rows = rows.cpu()  # a draw is many small steps, each of which a GPU would be waited for
     for place, choice in enumerate(choices):
         if not choice.request.plain:
             tokens[place] = _choose(rows[place], choice)
