@@ -98,7 +98,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ensue.recipes.data import prepare_files
     from ensue.recipes.display import Display
 
-    folder = tmp_path_factory.mktemp("text")
+    folder = tmp_path_factory.mktemp("written") / "text"  # its name is in the documents' ids: always the same
+    folder.mkdir()
     draw = random.Random(0)
     for number in range(24):
         lines = [" ".join(draw.choices(WORDS, k=9)).capitalize() + "." for _ in range(20)]

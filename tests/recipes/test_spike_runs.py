@@ -40,7 +40,8 @@ def spiky(tmp_path_factory: pytest.TempPathFactory) -> Data:
     from ensue.recipes.data import prepare_files
     from ensue.recipes.display import Display
 
-    folder = tmp_path_factory.mktemp("spiky")
+    folder = tmp_path_factory.mktemp("written") / "spiky"  # its name is in the documents' ids: always the same
+    folder.mkdir()
     for number in range(24):
         (folder / f"{number:02}.txt").write_text("the cat sat on the mat. " * 12, encoding="utf-8")
     odd = "".join(chr(0x4E00 + (number * 7919) % 20000) for number in range(14))

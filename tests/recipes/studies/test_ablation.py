@@ -63,7 +63,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, draw = tmp_path_factory.mktemp("text"), random.Random(2)
+    # The folder's name is in the documents' ids, and must be the same whatever ran before.
+    folder, draw = tmp_path_factory.mktemp("written") / "text", random.Random(2)
+    folder.mkdir()
     for number in range(20):
         moods = draw.choices(["calm", "loud"], k=30)
         (folder / f"{number:02}.txt").write_text("\n".join(sentence(draw, mood) for mood in moods), encoding="utf-8")
