@@ -109,11 +109,11 @@ class PagedCache(Cache):
             if any(compact):
                 far = self._see_summaries(summaries, far_table, lows)
         most = max((top - 1) // PAGE - low // PAGE + 1 for low, top in zip(lows, tops, strict=True))
-        low, top = (torch.tensor(bounds, device=self.device)[:, None] for bounds in (lows, tops))
+        low = torch.tensor(lows, device=self.device)[:, None]
         column = low // PAGE + torch.arange(most, device=self.device)  # (B, P)
         pages = table.gather(1, column.clamp(max=table.shape[1] - 1))
         near = (column[:, :, None] * PAGE + torch.arange(PAGE, device=self.device)).flatten(1)  # (B, S)
-        places = near.masked_fill((near < low) | (near >= top), -1)[:, None]
+        places = near.masked_fill(near < low, -1)[:, None]
         if far is None:
             return _Seen(pages, places)
         return _Seen(pages, torch.cat([places.expand(-1, far.places.shape[1], -1), far.places], dim=2), far)
