@@ -1,4 +1,5 @@
-"""The server under load: latencies and throughput by how many ask at once, four times too much, and its memory.
+"""The server under load: latencies and throughput by how many ask at once, four times too much, and its memory: as
+requests come and go, and by the precision of the weights.
 
     python -m benchmarks.serving [MODEL] [--dtype bf16] [--quick]
 
@@ -163,6 +164,16 @@ async def memory(address: str, process: int, count: int, vocabulary: int) -> dic
     return {"requests": count, "statuses": tally.statuses, "resident_mb": samples[1:], "warm_mb": samples[0]}
 
 
+def resident_by_precision(folder: Path, vocabulary: int) -> dict[str, float]:
+    """Resident memory of a server that has written one text, in MB, for each precision of the weights."""
+    found = {}
+    for dtype in ("fp32", "bf16", "int8", "int4"):
+        with server(folder, "--dtype", dtype, "--cache", "256M") as (address, process):
+            asyncio.run(steady(address, 1, 1, vocabulary))
+            found[dtype] = _resident(process)
+    return found
+
+
 def _resident(process: int) -> float:
     text = Path(f"/proc/{process}/status").read_text()
     return round(int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024, 1)  # type: ignore[index]
@@ -189,7 +200,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("--dtype", default="bf16")
     parser.add_argument("--quick", action="store_true", help="a small model and few requests; results are not kept")
-    parser.add_argument("--parts", default="steady,overload,memory")
+    parser.add_argument("--parts", default="steady,overload,memory,precisions")
     parser.add_argument("--name", default="serving", help="of the file with the results")
     parser.add_argument("--requests", type=int, default=10_000, help="of the part about memory")
     arguments = parser.parse_args()
@@ -222,6 +233,9 @@ def main() -> None:
             with server(small, "--cache", "16M") as (address, process):
                 told["memory"] = asyncio.run(memory(address, process, count, vocabulary))
             print(json.dumps(told["memory"]))
+        if "precisions" in parts:
+            told["resident_mb_by_precision"] = resident_by_precision(folder, vocabulary)
+            print(json.dumps(told["resident_mb_by_precision"]))
     if not arguments.quick:
         write_results(arguments.name, told)
 

@@ -4,8 +4,9 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -13,10 +14,13 @@ import torch
 
 from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.opening import EngineSettings, open_engine
-from ensue.generate.engine.passes import Tokens
+from ensue.generate.engine.passes import PackedPasses, Tokens
 from ensue.generate.lm import LM
 from ensue.generate.packed import why_not_packed
 from ensue.generate.packing import Precision
+from ensue.model.gpt import GPT
+from ensue.model.patterns import Banded, Dense
+from ensue.model.presets import gpt2
 from ensue.serve.settings import Limits
 from ensue.serve.states import embed
 
@@ -38,7 +42,7 @@ def states_alone(engine: Engine, ids: list[int]) -> torch.Tensor:
     return states
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "int4"])
 def test_what_is_served_is_what_scores_and_embeds(lm: LM, start: Callable, precision: Precision) -> None:
     """A score is what the prompt's own log-probabilities say, and a vector what the same pass says elsewhere."""
     reason = why_not_packed(lm.config)
@@ -97,26 +101,34 @@ def test_vectors_are_the_same_bits_in_any_company(lm: LM, start: Callable) -> No
 
 
 def test_texts_wait_for_pages(lm: LM) -> None:
-    """A cache of one context, of which a text that is being written has a part: vectors come when it has ended."""
+    """All but three are in use: the longer texts are read once they are not."""
     engine = open_engine(lm, EngineSettings(cache_bytes=1 << 22, pass_tokens=16))
     texts = [[1] * length for length in (3, 100, 128, 40, 17)]
     held = engine.pool.lend([2] * 16, 16 * (engine.pool.count - 3), reuse=False)
     assert held is not None
-    pieces, found = embed(engine, texts, last=False), None
-    for turn in range(100):
-        if turn == 50:
-            engine.pool.release(held)
-        try:
-            next(pieces)
-        except StopIteration as end:
-            found = end.value
-            break
-        assert turn < 50 or engine.pool.available < engine.pool.count
-    assert found is not None
+    pieces = embed(engine, texts, last=False)
+    for _ in range(50):
+        next(pieces)
+    engine.pool.release(held)
+    found = _returned(pieces)
     assert engine.pool.available == engine.pool.count
     for ids, vector in zip(texts, found, strict=True):
         with torch.no_grad():
             expected = lm.model.hidden(torch.tensor([ids]))[0].mean(0)
+        assert vector.tolist() == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("width", [64, 48])  # of which the C++ pass takes the first alone
+def test_layers_whose_pages_are_written_over(lm: LM, width: int) -> None:
+    config = gpt2(layers=2, width=width, heads=3 if width == 48 else 2, context=128, vocab=332)
+    model = GPT.build(replace(config, patterns=(Dense(), Banded(19))), 3).eval()
+    engine = open_engine(LM(model, lm.tokenizer, lm.path), EngineSettings(cache_bytes=1 << 22, pass_tokens=16))
+    assert isinstance(engine.passes, PackedPasses) == (width == 64 and why_not_packed(model.config) is None)
+    texts = [[number % 300 for number in range(start, start + 97)] for start in (0, 50)]
+    found = _returned(embed(engine, texts, last=True))
+    for ids, vector in zip(texts, found, strict=True):
+        with torch.no_grad():
+            expected = model.hidden(torch.tensor([ids]))[0, -1]
         assert vector.tolist() == pytest.approx(expected.tolist(), abs=1e-4)
 
 
@@ -154,6 +166,14 @@ def test_a_client_that_goes_away_is_read_nothing_more_for(make_lm: Callable, sta
     _until(lambda: worker.outstanding == 0 and engine.pool.available == engine.pool.count)
     assert engine.read_tokens < 100_000
     assert here.complete(prompt="a")["choices"]
+
+
+def _returned(pieces: Generator[None, None, torch.Tensor]) -> torch.Tensor:
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            return end.value
 
 
 def _until(true: Callable[[], bool]) -> None:
