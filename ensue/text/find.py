@@ -20,10 +20,21 @@ PACKINGS = ("", ".gz", ".zst")
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A regular file and the name its documents carry, such as `books/little-women.txt`."""
+    """A regular file and the name its documents carry, such as `books/little-women.txt`; or a piece of one.
+
+    begin, end  of a piece: what begins (a line, a gzip member) at a byte b with begin <= b < end; None for the whole.
+                Documents of a piece but the first are counted from there: `crawl.warc.gz@67108864:17`
+    """
 
     path: Path
     name: str
+    begin: int = 0
+    end: int | None = None
+
+    @property
+    def name_of_piece(self) -> str:
+        """What its documents are counted under."""
+        return f"{self.name}@{self.begin}" if self.begin else self.name
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ensue.text.document import Document
 
 ENOUGH = 20
 Part = Literal["train", "held_out"]
-_PLACE_IN_FILE = re.compile(r"[:#]\d+$")
+_PLACE_IN_FILE = re.compile(r"(?:@\d+)?:\d+$|#\d+$")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class HoldOutPlan:
 
 
 def file_of(source: str) -> str:
-    """The file a source lies in: `tang.jsonl.gz` for `tang.jsonl.gz:17`, `books/long.txt` for `books/long.txt#2`."""
+    """The file a source lies in: `tang.jsonl.gz` for `tang.jsonl.gz:17`, `books/long.txt` for `books/long.txt#2`,
+    `crawl.warc.gz` for `crawl.warc.gz@67108864:17`."""
     return _PLACE_IN_FILE.sub("", source)
 
 

@@ -12,7 +12,7 @@ from ensue.text.find import OFFICE_KINDS, TEXT_KINDS, FoundFile, endings, find_n
 from ensue.text.office.files import TOO_MUCH, UNPACKED_BYTES, open_office_file
 from ensue.text.rows import TEXT_FIELDS, read_json_lines, read_parquet
 from ensue.text.skips import SkipReport
-from ensue.text.streams import FileProgress, Unreadable, read_chunks, text_chunks
+from ensue.text.streams import EMPTY, FileProgress, Unreadable, read_chunks, read_line_stretch, text_chunks
 from ensue.text.web.pages import read_archive, read_html
 
 DOCUMENT_CHARACTERS = 1 << 20
@@ -72,6 +72,8 @@ def read_found_file(
             yield document
             given += 1
     except Unreadable as error:
+        if file.begin and error.reason == EMPTY:
+            return  # one line or member of the piece before is all of it
         after = f"; the {given:,} documents before it are kept" if given else ""
         skipped.add(file.name, error.reason, error.detail + after)
     progress.finish()
@@ -114,15 +116,20 @@ def _read_file(
     if kind_and_packing is None:
         raise Unreadable("not a kind that is read", endings(None))
     if size == 0:
-        raise Unreadable("empty")
+        raise Unreadable(EMPTY)
     kind, packing = kind_and_packing
     chunks = read_chunks(file.path, packing, progress)
     if kind == ".parquet":
         yield from _read_parquet_file(file, packing, skipped, progress, fields)
     elif kind == ".jsonl":
-        yield from read_json_lines(chunks, file.name, skipped=skipped, fields=fields)
+        if file.end is not None:
+            chunks = read_line_stretch(file.path, file.begin, file.end)
+        yield from read_json_lines(chunks, file.name_of_piece, skipped=skipped, fields=fields)
     elif kind in (".warc", ".wet"):
-        yield from read_archive(file.path, packing, file.name, skipped=skipped, progress=progress)
+        stretch = file.begin, file.end
+        yield from read_archive(
+            file.path, packing, file.name_of_piece, skipped=skipped, progress=progress, stretch=stretch
+        )
     elif kind in (".html", ".htm"):
         yield from read_html(chunks, file.name)
     elif kind in OFFICE_KINDS:
@@ -156,7 +163,7 @@ def _cut(texts: Iterable[str], name: str, meta: Mapping[str, str]) -> Iterator[D
     elif waiting and not waiting.isspace():
         yield Document.of(waiting, name, meta)
     elif not part:
-        raise Unreadable("empty", "white space only" if waiting else "")
+        raise Unreadable(EMPTY, "white space only" if waiting else "")
 
 
 def _read_office_file(file: FoundFile, kind: str, packing: str, progress: FileProgress) -> Iterator[Document]:

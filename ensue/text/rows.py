@@ -9,7 +9,7 @@ from typing import Any
 
 from ensue.text.document import Document
 from ensue.text.skips import SkipReport
-from ensue.text.streams import Unreadable, line_chunks
+from ensue.text.streams import EMPTY, Unreadable, line_chunks
 
 TEXT_FIELDS = ("text", "content", "body", "article", "document", "story")
 LINE_BYTES = 64 << 20
@@ -36,7 +36,7 @@ def read_json_lines(
         except Unreadable as error:
             skipped.add(source, error.reason, error.detail)
     if not lines_with_something:
-        raise Unreadable("empty", "blank lines only" if number else "")
+        raise Unreadable(EMPTY, "blank lines only" if number else "")
 
 
 def read_parquet(
@@ -73,7 +73,7 @@ def read_parquet(
     except (OSError, pyarrow.ArrowException) as error:
         raise Unreadable("the Parquet file is damaged", " ".join(str(error).split())[:300]) from error
     if not row:
-        raise Unreadable("empty", "no rows")
+        raise Unreadable(EMPTY, "no rows")
 
 
 def _simple_columns(schema: Any, fields: Sequence[str]) -> list[str]:

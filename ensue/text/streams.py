@@ -6,11 +6,13 @@ import codecs
 import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 CHUNK_BYTES = 1 << 20
+EMPTY = "empty"
 UNTOLD = "convert it to UTF-8 first, for example: iconv -f latin1 -t utf-8 OLD > NEW"
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -56,12 +58,49 @@ def read_chunks(path: Path, packing: str, progress: FileProgress) -> Iterator[by
     Raises Unreadable for a file that cannot be opened and for damaged or truncated compressed data, after the chunks
     that could still be had.
     """
+    with _opened(path, packing) as raw:
+        stream = _unpacked(raw, packing)
+        while chunk := stream.read(CHUNK_BYTES):
+            yield chunk
+            progress.reached(raw.tell())
+
+
+def read_line_stretch(path: Path, begin: int, end: int) -> Iterator[bytes]:
+    """The bytes of those lines of a plain file that begin at a byte b with begin <= b < end, about a MiB at a time.
+
+    Stretches that follow each other give every line once. Raises Unreadable as `read_chunks` does.
+    """
+    with _opened(path, "") as raw:
+        place = _next_line(raw, begin)
+        raw.seek(place)
+        while place < end and (chunk := raw.read(CHUNK_BYTES)):
+            last = chunk.find(b"\n", max(end - 1 - place, 0)) + 1
+            if last:
+                yield chunk[:last]
+                return
+            yield chunk
+            place += len(chunk)
+            end = max(end, place + 1)  # until the last line ends
+
+
+def _next_line(raw: IO[bytes], begin: int) -> int:
+    """The first place from `begin` on where a line begins, or the end of the file."""
+    if not begin:
+        return 0
+    place = raw.seek(begin - 1)
+    while chunk := raw.read(CHUNK_BYTES):
+        if (at := chunk.find(b"\n")) >= 0:
+            return place + at + 1
+        place += len(chunk)
+    return place
+
+
+@contextmanager
+def _opened(path: Path, packing: str) -> Iterator[IO[bytes]]:
+    """A file, errors of which are told as Unreadable."""
     try:
         with path.open("rb") as raw:
-            stream = _unpacked(raw, packing)
-            while chunk := stream.read(CHUNK_BYTES):
-                yield chunk
-                progress.reached(raw.tell())
+            yield raw
     except PermissionError as error:
         raise Unreadable("permission to read it is missing", str(error.strerror)) from error
     except (OSError, EOFError, zlib.error) as error:

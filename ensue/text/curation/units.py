@@ -1,33 +1,43 @@
-"""Input units: one large file, or a few small ones that follow each other; the same for any number of workers."""
+"""Input units: a piece of a very large file, a large file, or a few small ones that follow each other; the same for any
+number of workers."""
 
 from __future__ import annotations
 
+import codecs
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
 from ensue.text.curation.store import Store
 from ensue.text.document import Document
-from ensue.text.find import FoundFile, find_named_files
+from ensue.text.find import FoundFile, find_named_files, kind_of
 from ensue.text.read import read_found_file
 from ensue.text.skips import SkipReport
 
 UNIT_BYTES = 16 << 20
 UNIT_FILES = 512
+PIECE_BYTES = 64 << 20
+"""Of a file that is cut, about; one that gives no two of them is not."""
+
+OTHER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+"""How files begin in which a byte 10 need not end a line (UTF-32's other mark begins as UTF-16's does)."""
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file to read: where it is (a path or a URL), the name its documents carry, its size on disk."""
+    """A file to read: where it is (a path or a URL), the name its documents carry, its size on disk; or a piece of it,
+    see `FoundFile`, and its size."""
 
     place: str
     name: str
     size: int
+    begin: int = 0
+    end: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,13 +52,14 @@ class Unit:
 def find_units(sources: Mapping[str, Sequence[str]], *, skipped: SkipReport) -> list[Unit]:
     """The units of all sources: `sources` maps each collection's name to its paths and URLs.
 
-    Files are in the order of their collections' names and of their own. A file of UNIT_BYTES or more is a unit, smaller
-    ones are put together up to that. Raises FileNotFoundError or ValueError where a source is missing or has nothing to
-    read.
+    Files are in the order of their collections' names and of their own. Of a file on this disk in which records can be
+    found from any place on (plain JSON lines, gzipped web archives), each piece of about PIECE_BYTES is a unit; another
+    file of UNIT_BYTES or more is one, and smaller ones are put together up to that. Raises FileNotFoundError or
+    ValueError where a source is missing or has nothing to read.
     """
     units: list[Unit] = []
     for collection in sorted(sources):
-        for files in _together(_files(sources[collection], skipped)):
+        for files in _together(piece for file in _files(sources[collection], skipped) for piece in _pieces(file)):
             units.append(Unit(len(units), collection, tuple(files)))
     return units
 
@@ -59,7 +70,7 @@ def read_unit(unit: Unit, *, skipped: SkipReport) -> Iterator[Document]:
         with _at_hand(file, skipped) as path:
             if path is None:
                 continue
-            found = FoundFile(path, file.name)
+            found = FoundFile(path, file.name, file.begin, file.end)
             for document in read_found_file(found, skipped=skipped, detect_encoding=True):
                 yield replace(document, meta={**document.meta, "collection": unit.collection})
 
@@ -87,6 +98,25 @@ def _remote_files(place: str) -> Iterator[InputFile]:
     for path in sorted(found):
         below = path[len(root) :].strip("/")
         yield InputFile(system.unstrip_protocol(path), f"{base}/{below}" if below else base, int(found[path]["size"]))
+
+
+def _pieces(file: InputFile) -> list[InputFile]:
+    count = file.size // PIECE_BYTES
+    if count < 2 or "://" in file.place or not _can_be_cut(file):
+        return [file]
+    cuts = [file.size * number // count for number in range(count + 1)]
+    return [InputFile(file.place, file.name, end - begin, begin, end) for begin, end in pairwise(cuts)]
+
+
+def _can_be_cut(file: InputFile) -> bool:
+    kind = kind_of(file.name)
+    if kind == (".jsonl", ""):
+        try:
+            with open(file.place, "rb") as raw:
+                return not raw.read(4).startswith(OTHER_MARKS)
+        except OSError:
+            return False  # reading will name it
+    return kind in ((".warc", ".gz"), (".wet", ".gz"))
 
 
 def _together(files: Iterable[InputFile]) -> Iterator[list[InputFile]]:

@@ -43,27 +43,31 @@ class Member:
                 return Member(self._raw, self.end)
             if not head:
                 return None
-        return self._found_after(self.start + 1 if self.end is None else self.end, opening)
+        return find_member(self._raw, self.start + 1 if self.end is None else self.end, opening)
 
-    def _found_after(self, start: int, opening: bytes) -> Member | None:
-        place = start
-        while True:
-            self._raw.seek(place)
-            block = self._raw.read(SEARCH_BYTES)
-            at = block.find(MAGIC)
-            while at >= 0:
-                if self._opens_with(place + at, opening):
-                    return Member(self._raw, place + at)
-                at = block.find(MAGIC, at + 1)
-            if len(block) < SEARCH_BYTES:
-                return None
-            place += len(block) - len(MAGIC) + 1
-
-    def _opens_with(self, start: int, opening: bytes) -> bool:
-        self._raw.seek(start)
+    def opens_with(self, opening: bytes) -> bool:
+        """Whether it begins with that, once unpacked."""
+        self._raw.seek(self.start)
         try:
             return (
                 zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(self._raw.read(READ_BYTES), 64).startswith(opening)
             )
         except zlib.error:
             return False
+
+
+def find_member(raw: IO[bytes], begin: int, opening: bytes, *, end: int | None = None) -> Member | None:
+    """The first place from byte `begin` on, and before `end`, at which something unpacks that begins with `opening`."""
+    place = begin
+    while end is None or place < end:
+        raw.seek(place)
+        block = raw.read(SEARCH_BYTES)
+        at = block.find(MAGIC)
+        while at >= 0 and (end is None or place + at < end):
+            if (member := Member(raw, place + at)).opens_with(opening):
+                return member
+            at = block.find(MAGIC, at + 1)
+        if len(block) < SEARCH_BYTES:
+            return None
+        place += len(block) - len(MAGIC) + 1
+    return None

@@ -8,9 +8,9 @@ from pathlib import Path
 from ensue.text.document import Document
 from ensue.text.encodings import decode_page, encoding_of_text
 from ensue.text.skips import SkipReport
-from ensue.text.streams import FileProgress, Unreadable
+from ensue.text.streams import EMPTY, FileProgress, Unreadable
 from ensue.text.web.http import PAGE_BYTES, TOO_LARGE, parse_content_type, parse_response
-from ensue.text.web.records import BLOCK_BYTES, Record, read_records
+from ensue.text.web.records import BLOCK_BYTES, WHOLE, Record, Stretch, read_records
 
 HTML = "text/html"
 _HTML_KINDS = (HTML, "application/xhtml+xml")
@@ -20,7 +20,7 @@ _NO_PAGES = ("warcinfo", "request", "metadata", "revisit", "continuation")
 
 
 def read_archive(
-    path: Path, packing: str, name: str, *, skipped: SkipReport, progress: FileProgress
+    path: Path, packing: str, name: str, *, skipped: SkipReport, progress: FileProgress, stretch: Stretch = WHOLE
 ) -> Iterator[Document]:
     """The pages of a .warc file and the texts of a .wet file, as documents called `name:17` after the record's number.
 
@@ -36,7 +36,7 @@ def read_archive(
         number += 1
         skipped.add(f"{name}:{number}", reason, detail)
 
-    for record in read_records(path, packing, progress=progress, damaged=damaged):
+    for record in read_records(path, packing, progress=progress, damaged=damaged, stretch=stretch):
         number += 1
         if record.header("WARC-Type") in _NO_PAGES:
             continue
@@ -46,7 +46,7 @@ def read_archive(
         except Unreadable as error:
             skipped.add(source, error.reason, f"{record.header('WARC-Target-URI')[:200]} {error.detail}".strip())
     if not number:
-        raise Unreadable("empty", "no records")
+        raise Unreadable(EMPTY, "no records")
 
 
 def read_html(chunks: Iterable[bytes], name: str) -> Iterator[Document]:
@@ -83,7 +83,7 @@ def _document(record: Record, source: str) -> Document:
 
 def _page(data: bytes, source: str, meta: dict[str, str], kind: str, charset: str) -> Document:
     if not data or data.isspace():
-        raise Unreadable("empty")
+        raise Unreadable(EMPTY)
     if kind in _TEXT_KINDS:
         return _text(data, source, {**meta, "type": kind}, charset)
     if kind not in _HTML_KINDS and (kind or not data[:1024].lstrip().lower().startswith(_HTML_OPENINGS)):
@@ -106,5 +106,5 @@ def _decoded(data: bytes, source: str, meta: dict[str, str], charset: str) -> Do
     if "\r" in text or "\0" in text:  # which one is told in a tenth of the time that two replacements take
         text = text.replace("\r\n", "\n").replace("\0", "")
     if not text or text.isspace():
-        raise Unreadable("empty")
+        raise Unreadable(EMPTY)
     return Document.of(text, source, meta)

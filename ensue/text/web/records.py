@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from ensue.text.streams import FileProgress, Unreadable, read_chunks
 from ensue.text.web.bytestream import ByteStream
-from ensue.text.web.members import READ_BYTES, Member
+from ensue.text.web.members import READ_BYTES, Member, find_member
 
 BLOCK_BYTES = 32 << 20
 HEADER_BYTES = 1 << 18
@@ -36,8 +36,17 @@ class Record:
         return str(self.headers.get_header(name) or "")
 
 
-def read_records(path: Path, packing: str, *, progress: FileProgress, damaged: Damage) -> Iterator[Record]:
+Stretch = tuple[int, int | None]
+WHOLE: Stretch = (0, None)
+
+
+def read_records(
+    path: Path, packing: str, *, progress: FileProgress, damaged: Damage, stretch: Stretch = WHOLE
+) -> Iterator[Record]:
     """The records of a .warc or .wet file in order, packed with gzip (one member a record, or otherwise), zstd or not.
+
+    stretch  (begin, end), of a file packed with gzip: the members that begin at a byte b with begin <= b < end.
+             Stretches that follow each other give every record once, of a damaged file too
 
     A damaged record or gzip member is told to `damaged` (reason, detail), and reading goes on with the next one found.
     Raises Unreadable for a file that cannot be opened and for damage in zstd data, which ends there.
@@ -47,8 +56,10 @@ def read_records(path: Path, packing: str, *, progress: FileProgress, damaged: D
         return
     try:
         with path.open("rb") as raw:
-            member: Member | None = Member(raw, 0)
-            while member is not None:
+            begin, stop = stretch
+            member = find_member(raw, begin, OPENING, end=stop) if begin else Member(raw, 0)
+            # A damaged member at the end is this stretch's, for the next one begins where something can be read.
+            while member is not None and (stop is None or member.start < stop or not member.opens_with(OPENING)):
                 try:
                     yield from _records(ByteStream(member.chunks()), damaged)
                 except (zlib.error, EOFError) as error:
