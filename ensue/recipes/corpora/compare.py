@@ -19,6 +19,7 @@ from ensue.recipes.corpora.calibration import documents_of
 from ensue.recipes.data import choose_vocabulary, prepare_documents, refuse_existing
 from ensue.recipes.display import Display
 from ensue.recipes.papers import RECIPES
+from ensue.recipes.pictures import BLUE, RED, picture
 from ensue.recipes.training import RunResult, start_run
 from ensue.text.cutting import cut_point
 from ensue.text.document import Document
@@ -261,18 +262,10 @@ def _compare(first: np.ndarray, second: np.ndarray, sizes: np.ndarray, tokens: i
 
 def _draw(first: np.ndarray, second: np.ndarray, comparison: Comparison, target: Path) -> None:
     """Each piece of held-out text as a point, bits per byte under either model."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(5.5, 5.5), dpi=120)
-    axes.scatter(first, second, s=8, alpha=0.5, color="#1f4e79", linewidths=0)
     ends = [min(first.min(), second.min()), max(first.max(), second.max())]
-    axes.plot(ends, ends, color="#c0504d", linewidth=1)
     title = f"{comparison.difference:+.4f} bits per byte [{comparison.low:+.4f}, {comparison.high:+.4f}]"
-    axes.set(xlabel="trained on the first: bits per byte", ylabel="trained on the second", title=title)
-    axes.grid(alpha=0.25)
-    figure.tight_layout()
-    figure.savefig(target)
-    pyplot.close(figure)
+    with picture(target, size=(5.5, 5.5)) as [[axes]]:
+        axes.scatter(first, second, s=8, alpha=0.5, color=BLUE, linewidths=0)
+        axes.plot(ends, ends, color=RED, linewidth=1)
+        axes.set(xlabel="trained on the first: bits per byte", ylabel="trained on the second", title=title)
+        axes.grid(alpha=0.25)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-LINE = "#1f4e79"
+from ensue.recipes.pictures import BLUE, PALE_BLUE, RED, picture
 
 
 def draw_curve(results: Sequence[Mapping[str, Any]], target: Path) -> None:
@@ -14,22 +14,14 @@ def draw_curve(results: Sequence[Mapping[str, Any]], target: Path) -> None:
 
     A hollow point is one where not all examples fitted before every item.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     names = list(dict.fromkeys(result["task"] for result in results))
     columns = min(3, len(names))
     lines = -(-len(names) // columns)
-    figure, grid = pyplot.subplots(lines, columns, figsize=(4.6 * columns, 3.4 * lines), dpi=120, squeeze=False)
-    for axes in grid.flat[len(names) :]:
-        axes.axis("off")
-    for name, axes in zip(names, grid.flat, strict=False):
-        _draw_task(axes, [result for result in results if result["task"] == name])
-    figure.tight_layout()
-    figure.savefig(target)
-    pyplot.close(figure)
+    with picture(target, size=(4.6 * columns, 3.4 * lines), lines=lines, columns=columns) as grid:
+        for axes in grid.flat[len(names) :]:
+            axes.axis("off")
+        for name, axes in zip(names, grid.flat, strict=False):
+            _draw_task(axes, [result for result in results if result["task"] == name])
 
 
 def _draw_task(axes: Any, results: Sequence[Mapping[str, Any]]) -> None:
@@ -38,17 +30,17 @@ def _draw_task(axes: Any, results: Sequence[Mapping[str, Any]]) -> None:
     told = [result for result in in_order if result["metrics"][metric]["value"] is not None]
     shots = [result["shots"] for result in told]
     if told:
-        axes.plot(shots, [result["metrics"][metric]["value"] for result in told], "-", color=LINE)
+        axes.plot(shots, [result["metrics"][metric]["value"] for result in told], "-", color=BLUE)
         sure = [result for result in told if result["metrics"][metric]["low"] is not None]
         edges = ([result["metrics"][metric][edge] for result in sure] for edge in ("low", "high"))
-        axes.fill_between([result["shots"] for result in sure], *edges, color="#9bb7d4", alpha=0.4, linewidth=0)
+        axes.fill_between([result["shots"] for result in sure], *edges, color=PALE_BLUE, alpha=0.4, linewidth=0)
         for result in told:
-            fill = "white" if result["fewer_shots"] else LINE
-            axes.plot(result["shots"], result["metrics"][metric]["value"], "o", color=LINE, markerfacecolor=fill)
+            fill = "white" if result["fewer_shots"] else BLUE
+            axes.plot(result["shots"], result["metrics"][metric]["value"], "o", color=BLUE, markerfacecolor=fill)
         axes.set_xscale("symlog", linthresh=1, linscale=0.4)
         axes.set_xticks(shots, [str(count) for count in shots])
         axes.minorticks_off()
     if results[0]["chance"] is not None and metric.startswith("accuracy"):
-        axes.axhline(results[0]["chance"], color="#c0504d", linestyle=":", linewidth=1)
+        axes.axhline(results[0]["chance"], color=RED, linestyle=":", linewidth=1)
     axes.set(xlabel="examples in the context", ylabel=metric.replace("_", " "), title=results[0]["task"])
     axes.grid(alpha=0.25)

@@ -18,6 +18,7 @@ from ensue.evaluate.splits import find_split
 from ensue.evaluate.task import Files
 from ensue.recipes.data import refuse_existing
 from ensue.recipes.display import Display
+from ensue.recipes.pictures import BLUE, RED, picture
 
 WINOGENDER = Files(
     test="winogender",
@@ -69,24 +70,15 @@ def _winogender(data: Path, display: Display) -> Sequence[Mapping[str, Any]]:
 
 def _draw(leans: OccupationLeans, at_work: Mapping[str, float], out: Path) -> None:
     """The log ratio of each occupation, and against the share of women at work where that is known."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     known = [lean for lean in leans.leans if lean.occupation in at_work]
-    figure, panels = pyplot.subplots(1, 2 if known else 1, figsize=(12 if known else 6, 6), dpi=120, squeeze=False)
     shown = [*leans.leans[:15], *leans.leans[-15:]] if len(leans.leans) > 30 else list(leans.leans)
-    colours = ["#1f4e79" if lean.log_ratio < 0 else "#c0504d" for lean in shown]
-    axes = panels[0][0]
-    axes.barh([lean.occupation for lean in shown], [lean.log_ratio for lean in shown], color=colours)
-    axes.set(xlabel="ln P(female words) - ln P(male words)", title=leans.context)
-    axes.tick_params(axis="y", labelsize=7)
-    if known:
-        axes = panels[0][1]
-        axes.scatter([at_work[lean.occupation] for lean in known], [lean.log_ratio for lean in known], s=14)
-        axes.axhline(0, color="grey", linewidth=0.8)
-        axes.set(xlabel="women at work, %", ylabel="ln P(female words) - ln P(male words)")
-    figure.tight_layout()
-    figure.savefig(out / "occupations.png")
-    pyplot.close(figure)
+    colours = [BLUE if lean.log_ratio < 0 else RED for lean in shown]
+    columns = 2 if known else 1
+    with picture(out / "occupations.png", size=(6 * columns, 6), columns=columns) as [panels]:
+        panels[0].barh([lean.occupation for lean in shown], [lean.log_ratio for lean in shown], color=colours)
+        panels[0].set(xlabel="ln P(female words) - ln P(male words)", title=leans.context)
+        panels[0].tick_params(axis="y", labelsize=7)
+        if known:
+            panels[1].scatter([at_work[lean.occupation] for lean in known], [lean.log_ratio for lean in known], s=14)
+            panels[1].axhline(0, color="grey", linewidth=0.8)
+            panels[1].set(xlabel="women at work, %", ylabel="ln P(female words) - ln P(male words)")
