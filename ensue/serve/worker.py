@@ -103,8 +103,9 @@ class Worker:
         if error is not None:
             self._ready += [(choice.inbox, piece) for piece in choice.fail(error)]
         choice.over = True
-        self.count(-choice.counts)
-        self._watcher.ended(choice, time.perf_counter())
+        if choice.counts:
+            self.count(-1)
+            self._watcher.ended(choice, time.perf_counter())
 
     def _deliver(self, events: Sequence[Event], seconds: float) -> None:
         """Put pieces into their inboxes, all of a step's at once."""
