@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -120,11 +120,11 @@ class RunFolder:
         """Whole checkpoints, oldest first."""
         return _checkpoints(self.path)
 
-    def keep(self, newest: int, *, also: set[int]) -> None:
-        """Remove all but the `newest` checkpoints (0 keeps all), those of the steps in `also`, and what `final` is."""
+    def keep(self, newest: int, *, also: Iterable[int] = ()) -> None:
+        """Remove all but the `newest` checkpoints (0 keeps all), those of the steps in `also`, `final` and `best`."""
         if newest == 0:
             return
-        spared = {self.checkpoint_path(step) for step in also} | {(self.path / "final").resolve()}
+        spared = {self.checkpoint_path(step) for step in also} | {(self.path / n).resolve() for n in ("final", "best")}
         for path in self.checkpoints()[:-newest]:
             if path not in spared and path.resolve() not in spared:
                 shutil.rmtree(path)

@@ -44,8 +44,7 @@ class Keeper:
         for saved in self._saver.finished():
             marks = {name: list(digest.marks) for name, digest in saved.digests.items()}
             self._log.receipts.add_leaf({"step": saved.step, "saved": marks}, on=self._heads.pop(saved.step))
-            seconds = {"copying": round(saved.copying, 4), "writing": round(saved.writing, 4)}
-            self._run.tell("saved", saved.step, seconds)
+            self._run.tell("saved", saved.step, saved.seconds)
             self._tidy()
 
     def wait(self) -> None:
@@ -91,12 +90,7 @@ class Keeper:
 
     def _tidy(self) -> None:
         """Point `best` at the best, then remove what is neither that, nor new, nor what a rollback would need."""
-        also = set()
-        if self.best is not None and self._run.checkpoint_path(self.best[1]).is_dir():
-            self._run.point("best", self._run.checkpoint_path(self.best[1]))
-            also.add(self.best[1])
-        elif self.best is not None and (self._run.path / "best").is_dir():
-            also.add(int((self._run.path / "best").resolve().name))
-        if self._parts.config.spikes.action == "rollback":
-            also.add(self.back_to(self._last))
+        if self.best is not None and (best := self._run.checkpoint_path(self.best[1])).is_dir():
+            self._run.point("best", best)
+        also = [self.back_to(self._last)] if self._parts.config.spikes.action == "rollback" else []
         self._run.keep(self._parts.config.keep_checkpoints, also=also)

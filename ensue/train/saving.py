@@ -33,6 +33,11 @@ class Saved:
     copying: float
     writing: float
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Both, as events.jsonl has them."""
+        return {"copying": round(self.copying, 4), "writing": round(self.writing, 4)}
+
 
 class Saver:
     """Saves one checkpoint at a time: beside the training, or, if not `in_background`, while it waits.

@@ -135,16 +135,19 @@ def steps_of(run):
     return [int(path.name) for path in run.checkpoints()]
 
 
-def test_keep_spares_the_newest_what_it_is_told_and_what_final_is(run):
+def test_keep_spares_the_newest_what_it_is_told_and_what_final_and_best_are(run):
     for step in range(1, 8):
         add_checkpoint(run, step)
     run.point("final", run.checkpoint_path(2))
-    run.keep(0, also=set())
+    run.keep(0)
     assert steps_of(run) == [1, 2, 3, 4, 5, 6, 7]
     run.keep(2, also={4, 99})
     assert steps_of(run) == [2, 4, 6, 7]
-    run.keep(5, also=set())
+    run.keep(5)
     assert steps_of(run) == [2, 4, 6, 7]
+    run.point("best", run.checkpoint_path(4))
+    run.keep(1)
+    assert steps_of(run) == [2, 4, 7]
     run.drop_after(4)
     assert steps_of(run) == [2, 4]
 

@@ -50,8 +50,7 @@ class TunedKeeper:
     def collect(self) -> None:
         """Take note of what has become whole. Raises OSError where writing failed."""
         for saved in self._saver.finished():
-            seconds = {"copying": round(saved.copying, 4), "writing": round(saved.writing, 4)}
-            self._run.tell("saved", saved.step, seconds)
+            self._run.tell("saved", saved.step, saved.seconds)
             self._tidy()
 
     def wait(self) -> None:
@@ -89,13 +88,9 @@ class TunedKeeper:
         return max(ranked, key=lambda entry: (entry[0], -entry[1]), default=(NOTHING, -1))
 
     def _tidy(self) -> None:
-        also = set()
-        if self._run.checkpoint_path(self.best[1]).is_dir():
-            self._run.point("best", self._run.checkpoint_path(self.best[1]))
-            also.add(self.best[1])
-        elif (self._run.path / "best").is_dir():
-            also.add(int((self._run.path / "best").resolve().name))
-        self._run.keep(self._config.keep_checkpoints, also=also)
+        if (best := self._run.checkpoint_path(self.best[1])).is_dir():
+            self._run.point("best", best)
+        self._run.keep(self._config.keep_checkpoints)
 
 
 def without_prefix(row: Mapping[str, Any]) -> dict[str, float]:
