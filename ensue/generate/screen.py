@@ -18,8 +18,8 @@ from ensue.generate.packing import quantise
 LANES = 16
 """Outputs that are computed together."""
 
-MOST_ROWS = 8
-"""States of a pass for which it pays: with more of them the head is read once for all, and products take the time."""
+MOST_ROWS = 64
+"""States of a pass that may ask: each takes the memory of all coarse logits."""
 
 WORTH, PAUSE = 0.2, 64
 """Where more than this share of the outputs had to be computed, so many passes compute all of them."""
