@@ -17,6 +17,9 @@ from ensue.text.duplicates.letters import LOOK_FURTHER, SEPARATOR, TABLE_SIZE
 BLOCK = 1024
 """Shingles that wait to be permuted together, so that each permutation's loop stays in registers."""
 
+NARROW_DIGIT, WIDE_DIGIT, WIDE = 8, 11, 1024
+"""Bits of a digit by which hashes are sorted, in four passes; and in three, where there are at least WIDE of them."""
+
 
 def _decode(text: Any, place: int) -> Any:
     """The code point that begins at `place`, and the bytes it takes."""
@@ -100,80 +103,93 @@ def _words(
     return at
 
 
+def _letters(text: Any, place: int, last: int, of_byte: Any, sign: Any, codes: Any) -> Any:
+    """Write the letters from `place` on to `codes`, as many as there is room for; how many, and the place behind."""
+    count = 0
+    while place < last and count < len(codes):
+        byte = text[place]
+        if byte < 0x80:
+            codes[count] = of_byte[byte]
+            count += of_byte[byte] != SEPARATOR  # without a branch, which nothing could foresee
+            place += 1
+            continue
+        code, length = decode(text, place)
+        place += length
+        codes[count] = code
+        count += code >= TABLE_SIZE or not sign[code]
+    return count, place
+
+
 def _characters(
-    text: Any, first: int, last: int, size: int, of_byte: Any, sign: Any, ring: Any, block: Any, job: Any
+    text: Any, first: int, last: int, size: int, of_byte: Any, sign: Any, room: Any, block: Any, job: Any
 ) -> Any:
-    """Shingles of `size` letters, with nothing between them; see `_words`."""
+    """Shingles of `size` letters, with nothing between them; see `_words`.
+
+    Most of it is done for BLOCK letters at once, in loops that the compiler turns into wide instructions; `room` is
+    (codes, units, rollings), the units with `size` places before those of the block for the letters before it.
+    """
     a, b, signature, out, at, limit, end = job
+    codes, units, rollings = room
     power = np.uint64(1)
     for _ in range(size):
         power *= BASE
-    ring[:] = np.uint64(0)
-    rolling, count, slot, waiting, place = np.uint64(0), 0, 0, 0, first
+    units[:size] = np.uint64(0)
+    rolling, count, place = np.uint64(0), 0, first
     while place < last:
-        code, length = decode(text, place)
-        place += length
-        if code < np.uint32(0x80):
-            code = np.uint32(of_byte[code])
-            if code == SEPARATOR:
-                continue
-        elif code < TABLE_SIZE and sign[code]:
-            continue
-        unit = (np.uint64(code) ^ CHARACTER_SEED) * MIX
-        unit ^= unit >> np.uint64(32)
-        rolling = rolling * BASE + unit - ring[slot] * power
-        ring[slot] = unit
-        slot = slot + 1 if slot + 1 < size else 0
-        count += 1
-        if count >= size:
-            shingle = finish(rolling)
-            block[waiting] = shingle
-            waiting += 1
-            if shingle <= limit and at < end:
-                out[at] = shingle
+        more, place = letters_from(text, place, last, of_byte, sign, codes)
+        for index in range(more):
+            unit = (np.uint64(codes[index]) ^ CHARACTER_SEED) * MIX
+            units[size + index] = unit ^ (unit >> np.uint64(32))
+        for index in range(more):
+            rollings[index] = units[size + index] - units[index] * power
+        for index in range(more):
+            rolling = rolling * BASE + rollings[index]
+            rollings[index] = rolling
+        for index in range(more):
+            block[index] = finish(rollings[index])
+        begin = min(max(size - 1 - count, 0), more)
+        for index in range(begin, more):
+            if block[index] <= limit and at < end:
+                out[at] = block[index]
                 at += 1
-            if waiting == BLOCK:
-                permute(block, waiting, a, b, signature)
-                waiting = 0
+        permute(block[begin:more], more - begin, a, b, signature)
+        units[:size] = units[more : more + size].copy()
+        count += more
     if 0 < count < size:
-        block[0], waiting = finish(rolling), 1
+        block[0] = finish(rolling)
         out[at] = block[0]
         at += 1
-    permute(block, waiting, a, b, signature)
+        permute(block, 1, a, b, signature)
     return at
 
 
-def _deal(source: Any, target: Any, places: Any, shift: Any) -> None:
-    """One pass of a radix sort: the values of `source` to the next place of their digit."""
+def _deal(source: Any, target: Any, places: Any, shift: Any, mask: Any) -> None:
+    """One pass of a radix sort: the values of `source` to `target` in the order of one digit, stably."""
+    places[:] = 0
     for value in source:
-        digit = (value >> shift) & np.uint32(0xFF)
+        places[(value >> shift) & mask] += 1
+    total = 0
+    for digit in range(len(places)):
+        places[digit], total = total, total + places[digit]
+    for value in source:
+        digit = (value >> shift) & mask
         target[places[digit]] = value
         places[digit] += 1
 
 
-def _as_set(out: Any, first: int, last: int, other: Any, counts: Any) -> Any:
-    """Sort out[first:last] by its bytes, lowest first, leave out repeats, and return one past the last that is left."""
-    length = last - first
-    counts[:] = 0
-    for index in range(first, last):
-        value = out[index]
-        counts[value & np.uint32(0xFF)] += 1
-        counts[np.uint32(256) + ((value >> np.uint32(8)) & np.uint32(0xFF))] += 1
-        counts[np.uint32(512) + ((value >> np.uint32(16)) & np.uint32(0xFF))] += 1
-        counts[np.uint32(768) + (value >> np.uint32(24))] += 1
-    for digit in range(4):
-        total = 0
-        for place in range(256 * digit, 256 * digit + 256):
-            counts[place], total = total, total + counts[place]
-    deal(out[first:last], other[:length], counts[:256], np.uint32(0))
-    deal(other[:length], out[first:last], counts[256:512], np.uint32(8))
-    deal(out[first:last], other[:length], counts[512:768], np.uint32(16))
-    deal(other[:length], out[first:last], counts[768:], np.uint32(24))
-    end = first
-    for index in range(first, last):
-        if index == first or out[index] != out[end - 1]:
-            out[end] = out[index]
-            end += 1
+def _as_set(out: Any, first: int, last: int, other: Any, places: Any) -> Any:
+    """Sort out[first:last], leave out repeats, and return one past the last that is left."""
+    bits = WIDE_DIGIT if last - first >= WIDE else NARROW_DIGIT
+    here, there = out[first:last], other[: last - first]
+    for shift in range(0, 32, bits):
+        deal(here, there, places[: 1 << bits], np.uint32(shift), np.uint32((1 << bits) - 1))
+        here, there = there, here
+    end, before = first, np.uint32(0)
+    for index in range(len(here)):
+        value = here[index]
+        out[end] = value
+        end += index == 0 or value != before
+        before = value
     return end
 
 
@@ -204,17 +220,22 @@ def _sketch(
     """
     of_byte, sign = tables
     ring, block = np.zeros(size, np.uint64), np.zeros(BLOCK, np.uint32)
-    signature, other, counts = np.empty(len(a), np.uint32), np.empty(room.max(), np.uint32), np.empty(1024, np.int64)
+    spare = np.zeros(BLOCK, np.uint32), np.zeros(BLOCK + size, np.uint64), np.zeros(BLOCK, np.uint64)
+    signature, other, places = (
+        np.empty(len(a), np.uint32),
+        np.empty(room.max(), np.uint32),
+        np.empty(1 << WIDE_DIGIT, np.int32),
+    )
     at = 0
     for row in range(len(kinds)):
         signature[:] = np.uint32(0xFFFFFFFF)
         first, last, before = starts[row], starts[row + 1], at
         job = (a, b, signature, out, at, limits[row], at + room[row])
         if kinds[row] == CHARACTERS:
-            at = characters(text, first, last, size, of_byte, sign, ring, block, job)
+            at = characters(text, first, last, size, of_byte, sign, spare, block, job)
         else:
             at = words(text, first, last, size, of_byte, sign, ring, block, job)
-        at = as_set(out, before, at, other, counts)
+        at = as_set(out, before, at, other, places)
         ends[row] = at
         for band in range(keys.shape[1]):
             key = BASE * np.uint64(2 * band + kinds[row] + 1)
@@ -248,6 +269,7 @@ permute: Any = _compiled(_permute)
 deal: Any = njit(inline="always")(_deal)
 as_set: Any = _compiled(_as_set)
 words: Any = _compiled(_words)
+letters_from: Any = _compiled(_letters)
 characters: Any = _compiled(_characters)
 sketch: Any = _compiled(_sketch)
 unspaced_letters: Any = _compiled(_unspaced)

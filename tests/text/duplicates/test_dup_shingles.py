@@ -43,6 +43,16 @@ def test_twin_agrees_over_more_than_a_block():
         assert found.keys[0].tolist() == plain_keys(expected, kind, 14, 8)
 
 
+@pytest.mark.parametrize("size", [1, 5, 1500])
+@pytest.mark.parametrize("letters", [3, 1023, 1024, 1025, 2048, 4000])
+def test_twin_agrees_where_blocks_end(letters, size):
+    text = "".join(f"{chr(0x4E00 + n * n % 977)}, a"[: 1 + n % 4] for n in range(letters))
+    found = sketch([text], shingle="characters", size=size, bands=2, rows=2)
+    expected = plain_shingles(text, CHARACTERS, size)
+    assert found.hashes.tolist() == sorted(set(expected))
+    assert found.keys[0].tolist() == plain_keys(expected, CHARACTERS, 2, 2)
+
+
 def test_sets_are_those_of_python():
     texts = ["the cat sat on the mat, and the cat sat on the hat", "The cat -- sat on the MAT; and the dog did not"]
     found = sketch(texts, shingle="words", size=2)
