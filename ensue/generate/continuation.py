@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ensue.tokens.stream_decoder import StreamDecoder
 from ensue.tokens.tokenizer import Tokenizer
@@ -42,7 +42,7 @@ class Continuation:
     """One row's new text: tokens in, certain text out. The pieces and `finish` joined are the whole continuation."""
 
     def __init__(self, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
-        self._decoder = StreamDecoder(tokenizer)
+        self._decoder, self._end = StreamDecoder(tokenizer), tokenizer.end
         self._stop_text = StopText(stops)
 
     @property
@@ -60,6 +60,17 @@ class Continuation:
             return ""
         rest = self._stop_text.feed(self._decoder.finish())
         return rest + self._stop_text.finish()
+
+    def pieces(self, tokens: Iterable[int]) -> Iterator[str]:
+        """The text of `tokens` in pieces, each as soon as it is certain. The end token says nothing, and no token is
+        asked for behind a stop string."""
+        for token in tokens:
+            if token != self._end and (piece := self.feed(token)):
+                yield piece
+            if self.stopped:
+                return
+        if rest := self.finish():
+            yield rest
 
 
 def check_stops(stops: Sequence[str]) -> tuple[str, ...]:

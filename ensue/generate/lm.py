@@ -137,7 +137,7 @@ class LM:
             stop_tokens=frozenset({self.tokenizer.end}),
             vocabulary=self.tokenizer.vocab_size,
         )
-        return self._pieces(steps, Continuation(self.tokenizer, stop))
+        return Continuation(self.tokenizer, stop).pieces(token for [(_, token)] in steps)
 
     def chat(
         self,
@@ -261,20 +261,8 @@ class LM:
             vocabulary=self.tokenizer.vocab_size,
             ended=(lambda tokens: self._stopped(tokens, stops)) if stops else None,
         )[0]
-        text = Continuation(self.tokenizer, stops)
-        return "".join(text.feed(token) for token in best.tokens if token != self.tokenizer.end) + text.finish()
+        return "".join(Continuation(self.tokenizer, stops).pieces(best.tokens))
 
     def _stopped(self, tokens: Sequence[int], stops: Sequence[str]) -> bool:
         text = self.tokenizer.decode(tokens)
         return any(stop in text for stop in stops)
-
-    def _pieces(self, steps: Iterator[list[tuple[int, int]]], text: Continuation) -> Iterator[str]:
-        for [(_, token)] in steps:
-            piece = "" if token == self.tokenizer.end else text.feed(token)
-            if piece:
-                yield piece
-            if text.stopped:
-                return
-        rest = text.finish()
-        if rest:
-            yield rest

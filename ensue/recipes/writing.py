@@ -7,10 +7,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from ensue.core.device import choose_device
 from ensue.generate.continuation import Continuation
+from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.opening import EngineSettings, context_bytes, open_engine
 from ensue.generate.engine.requests import Request
 from ensue.generate.lm import LM
@@ -54,60 +55,44 @@ def write_text(
     """Print the prompt and what ensues, piece by piece; or one JSON object with the prompt, the text and the time.
 
     With `packed`, the engine writes in that precision, as long as all fits the context; past it PyTorch goes on in
-    fp32, and it searches in bf16. Raises ValueError for int8 and int4 past the context, and for a
-    search in them.
+    fp32, and it searches in bf16. Raises ValueError for int8 and int4 past the context, and for a search in them.
     """
     start = time.perf_counter()
-    joint = "" if lm.tokenizer.lossless or not prompt else " "  # GPT's tokenizer strips the space between the two
-    if packed in ("int8", "int4") and beams != 1:
-        raise ValueError("beam search runs in fp32 or bf16; leave --dtype out, or use bf16.")
-    if packed is not None and beams != 1:
-        lm, packed = _in_bf16(lm), None
-    if packed == "bf16" and not truncate and len(lm.tokenizer.encode(prompt)) + max_new_tokens > lm.config.context:
-        packed = None
-    if beams == 1:
-        if packed is not None:
-            pieces = _by_engine(lm, prompt, sampling, packed, max_new_tokens, stop=stop, truncate=truncate)
-        else:
-            pieces = lm.stream(
-                prompt,
-                max_new_tokens=max_new_tokens,
-                temperature=sampling.temperature,
-                top_k=sampling.top_k,
-                top_p=sampling.top_p,
-                repetition_penalty=sampling.repetition_penalty,
-                no_repeat_ngram=sampling.no_repeat_ngram,
-                seed=sampling.seed,
-                stop=stop,
-                truncate=truncate,
-            )
-        if not as_json:
-            print(prompt + joint, end="", flush=True)
-            for piece in pieces:
-                print(piece, end="", flush=True)
-            print()
-            return
-        text = "".join(pieces)
-    else:
-        text = lm.generate(
-            prompt,
-            max_new_tokens=max_new_tokens,
-            temperature=sampling.temperature,
-            top_k=sampling.top_k,
-            top_p=sampling.top_p,
-            repetition_penalty=sampling.repetition_penalty,
-            no_repeat_ngram=sampling.no_repeat_ngram,
-            beams=beams,
-            seed=sampling.seed,
-            stop=stop,
-            truncate=truncate,
-        )
+    pieces = _pieces(lm, prompt, packed, sampling, max_new_tokens, beams=beams, stop=stop, truncate=truncate)
     if as_json:
+        text = "".join(pieces)
         facts = {"prompt": prompt, "text": text, "seconds": time.perf_counter() - start, "path": str(lm.path)}
         json.dump(facts, sys.stdout, ensure_ascii=False)
-        print()
     else:
-        print(prompt + joint + text)
+        joint = "" if lm.tokenizer.lossless or not prompt else " "  # GPT's tokenizer strips the space between the two
+        print(prompt + joint, end="", flush=True)
+        for piece in pieces:
+            print(piece, end="", flush=True)
+    print()
+
+
+def _pieces(
+    lm: LM,
+    prompt: str,
+    packed: Dtype | None,
+    sampling: Sampling,
+    max_new_tokens: int,
+    *,
+    beams: int,
+    stop: Sequence[str],
+    truncate: bool,
+) -> Iterator[str]:
+    """What ensues, each piece as soon as it is certain; what a search finds is one."""
+    asked: dict[str, Any] = {**vars(sampling), "max_new_tokens": max_new_tokens, "stop": stop, "truncate": truncate}
+    if beams != 1:
+        if packed in ("int8", "int4"):
+            raise ValueError("beam search runs in fp32 or bf16; leave --dtype out, or use bf16.")
+        searching = lm if packed is None else _in_bf16(lm)
+        return iter([searching.generate(prompt, beams=beams, **asked)])
+    fits = truncate or len(lm.tokenizer.encode(prompt)) + max_new_tokens <= lm.config.context
+    if packed is None or (packed == "bf16" and not fits):
+        return lm.stream(prompt, **asked)
+    return _by_engine(lm, prompt, sampling, packed, max_new_tokens, stop=stop, truncate=truncate)
 
 
 def _in_bf16(lm: LM) -> LM:
@@ -117,24 +102,18 @@ def _in_bf16(lm: LM) -> LM:
 def _by_engine(
     lm: LM, prompt: str, sampling: Sampling, dtype: Dtype, max_new_tokens: int, *, stop: Sequence[str], truncate: bool
 ) -> Iterator[str]:
-    """The new text in pieces, each as soon as it is certain."""
     tokens = lm.tokenizer.encode(prompt) or [lm.tokenizer.end]
     if truncate:
         tokens = tokens[-max(1, lm.config.context - max_new_tokens) :]
     settings = EngineSettings(dtype, most=1, lookup=True)
     engine = open_engine(lm, replace(settings, cache_bytes=context_bytes(lm.config, settings)))
     (seed,) = row_seeds([tokens], sampling.seed)
-    end = lm.tokenizer.end
-    engine.submit(Request(tuple(tokens), max_new_tokens, sampling, seed, stop=frozenset({end}), scored=False))
-    text = Continuation(lm.tokenizer, stop)
+    ends = frozenset({lm.tokenizer.end})
+    engine.submit(Request(tuple(tokens), max_new_tokens, sampling, seed, stop=ends, scored=False))
+    return Continuation(lm.tokenizer, stop).pieces(_written(engine))
+
+
+def _written(engine: Engine) -> Iterator[int]:
     while engine.going or engine.waiting:
         for event in engine.step():
-            for told in event.new:
-                piece = "" if told.token == end else text.feed(told.token)
-                if piece:
-                    yield piece
-                if text.stopped:
-                    return
-    rest = text.finish()
-    if rest:
-        yield rest
+            yield from (told.token for told in event.new)

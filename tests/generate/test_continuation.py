@@ -59,6 +59,13 @@ def test_a_stop_string_of_several_tokens_and_split_characters(tokenizer: ByteLev
     assert continuation.stopped
 
 
+def test_no_token_is_asked_for_behind_a_stop_string(tokenizer: ByteLevelTokenizer) -> None:
+    tokens = iter([*tokenizer.encode("one! two"), tokenizer.end])
+    assert "".join(Continuation(tokenizer, ["!"]).pieces(tokens)) == "one"
+    assert tokenizer.decode(list(tokens)).startswith(" two")
+    assert "".join(Continuation(tokenizer, []).pieces([*tokenizer.encode("one"), tokenizer.end])) == "one"
+
+
 @pytest.mark.parametrize(("stops", "message"), [("abc", r"type stop=\['abc'\]"), ([""], "empty")])
 def test_bad_stops(stops: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
