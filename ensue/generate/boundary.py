@@ -6,12 +6,13 @@ from ensue.tokens.tokenizer import Tokenizer
 
 
 def split_boundary(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[list[int], list[int]]:
-    """Token ids of a context and of what follows it, as lm-evaluation-harness parts them.
+    """Token ids of a context and of what follows it.
 
     Space at the context's end moves to the continuation, since tokenizers join a space to the word after it. Then the
-    two are encoded together; if the context's own ids begin that, the rest is the continuation, and if they do not (a
-    token would span the boundary), each is encoded alone. A context without tokens is the end token. Raises ValueError
-    for an empty continuation.
+    two are encoded together; if the context's own ids begin that, the rest is the continuation, as for
+    lm-evaluation-harness. If they do not (a token would span the boundary), each is encoded alone; there the harness
+    drops as many ids from the front as the context alone has, so that the two it scores may not be the text's. A
+    context without tokens is the end token. Raises ValueError for an empty continuation.
     """
     if not continuation:
         raise ValueError("the continuation is empty, so there is nothing to score; give it some text.")
