@@ -16,27 +16,16 @@ if TYPE_CHECKING:
     from ensue.recipes.evaluating.evaluating import Question
 
 
-@dataclass(frozen=True)
-class Evaluate:
-    """Measure a model on tasks asked as text: zero-, one- and few-shot, with intervals, every item written down.
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """What models are asked, and how they are opened: options of `evaluate` and `compare`."""
 
-    The folder has results.json, table.md, curve.png where several numbers of shots were asked for, and each item with
-    the exact text sent. Give the same command again after it was stopped, and it goes on.
-
-      ensue evaluate runs/demo --tasks rocstories --shots 0,1,5 --data tasks/
-      ensue evaluate --list --data tasks/
-    """
-
-    model: Positional[str | None] = None
-    """A run, a checkpoint, a Hugging Face folder, a Hub name, or NAME@URL of a completions server."""
     tasks: str = ""
     """Names with commas between; FILE.py runs that Python file and takes its TASKS."""
     shots: str = "0"
     """How many examples are shown before each item; several with commas between give a curve."""
     data: Path | None = None
     """Folder with the tasks' files; $ENSUE_DATA, or data, unless said."""
-    out: Path | None = None
-    """Folder to write; in evaluations, named by model and settings, unless said."""
     limit: int | None = None
     """So many items of each task, drawn with the seed, instead of all."""
     seed: int = 0
@@ -50,22 +39,52 @@ class Evaluate:
     dtype: Literal["fp32", "bf16"] = "fp32"
     """Precision of the weights."""
     tokenizer: Path | None = None
-    """Of a served model: folder of its tokenizer, so that ids are sent and counted."""
+    """Of a served model, NAME@URL: folder of its tokenizer, so that ids are sent and counted."""
     window: int | None = None
     """Of a served model: tokens that it reads; asked of the server unless said."""
+    json: bool = False
+    """Print JSON for a program to read."""
+
+    def question(self, tasks: Sequence[Task]) -> Question:
+        """These tasks, as the options say."""
+        from ensue.recipes.evaluating.evaluating import Question
+
+        return Question(
+            _written_as(tasks, greedy=self.greedy),
+            data_folder(self.data),
+            shots=_counts(self.shots),
+            limit=self.limit,
+            seed=self.seed,
+            same_shots=self.same_shots,
+        )
+
+
+@dataclass(frozen=True)
+class Evaluate(Asking):
+    """Measure a model on tasks asked as text: zero-, one- and few-shot, with intervals, every item written down.
+
+    The folder has results.json, table.md, curve.png where several numbers of shots were asked for, and each item with
+    the exact text sent. Give the same command again after it was stopped, and it goes on.
+
+      ensue evaluate runs/demo --tasks rocstories --shots 0,1,5 --data tasks/
+      ensue evaluate --list --data tasks/
+    """
+
+    model: Positional[str | None] = None
+    """A run, a checkpoint, a Hugging Face folder, a Hub name, or NAME@URL of a completions server."""
+    out: Path | None = None
+    """Folder to write; in evaluations, named by model and settings, unless said."""
     against: Path | None = None
     """Training text to look for the items in: a run, prepared data, a corpus, or files and folders of text."""
     list: bool = False
     """Show all tasks: what they measure, and whether their files are there."""
-    json: bool = False
-    """Print JSON for a program to read."""
 
     def start(self) -> None:
         import json
 
         from ensue.evaluate.user_tasks import chosen_tasks
         from ensue.recipes.display import Display
-        from ensue.recipes.evaluating.evaluating import Question, evaluate
+        from ensue.recipes.evaluating.evaluating import evaluate
         from ensue.recipes.evaluating.models import open_scorer
         from ensue.recipes.evaluating.tables import as_table
 
@@ -75,14 +94,7 @@ class Evaluate:
             return
         if self.model is None:
             raise ValueError("say what to measure: ensue evaluate runs/demo --tasks rocstories --data tasks/")
-        question = Question(
-            _written_as(chosen_tasks(_names(self.tasks), tell=display.say), greedy=self.greedy),
-            data_folder(self.data),
-            shots=_counts(self.shots),
-            limit=self.limit,
-            seed=self.seed,
-            same_shots=self.same_shots,
-        )
+        question = self.question(chosen_tasks(_names(self.tasks), tell=display.say))
         scorer = open_scorer(
             self.model, device=self.device, dtype=self.dtype, tokenizer=self.tokenizer, window=self.window
         )
@@ -99,11 +111,11 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
-class Compare:
+class Compare(Asking):
     """Compare two models on the same items: differences with paired intervals, and the items that flipped.
 
     A and B are models, which are evaluated where the same evaluation is not in evaluations/ yet, or the folders of two
-    finished evaluations.
+    finished evaluations, of which all tasks that both have are compared unless --tasks says which.
 
       ensue compare runs/small runs/large --tasks rocstories,lambada --data tasks/
       ensue compare evaluations/a evaluations/b --out comparisons/a-and-b
@@ -113,32 +125,8 @@ class Compare:
     """A model, or a finished evaluation's folder."""
     second: Positional[str]
     """The other one; differences are of this one minus the first."""
-    tasks: str = ""
-    """Names with commas between, or FILE.py; of finished evaluations, all that they have in common unless said."""
-    shots: str = "0"
-    """How many examples are shown before each item of models; numbers with commas between."""
-    data: Path | None = None
-    """Folder with the tasks' files; $ENSUE_DATA, or data, unless said."""
     out: Path | None = None
     """Folder for comparison.json and flips/; in comparisons, named by both, unless said."""
-    limit: int | None = None
-    """So many items of each task, drawn with the seed, instead of all."""
-    seed: int = 0
-    """Of all that is drawn."""
-    same_shots: bool = False
-    """The same examples before all items, instead of a draw for each."""
-    greedy: bool = False
-    """Write free answers greedily where a task searches with beams, which servers cannot."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
-    dtype: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the weights."""
-    tokenizer: Path | None = None
-    """Of served models, NAME@URL: folder of their tokenizer."""
-    window: int | None = None
-    """Of served models: tokens that they read."""
-    json: bool = False
-    """Print JSON for a program to read."""
 
     def start(self) -> None:
         import json
@@ -147,20 +135,10 @@ class Compare:
         from ensue.evaluate.user_tasks import chosen_tasks
         from ensue.recipes.display import Display
         from ensue.recipes.evaluating.comparing import as_table, compare_evaluations, in_words
-        from ensue.recipes.evaluating.evaluating import Question
         from ensue.recipes.evaluating.models import evaluation_of
 
         display = Display(to_stderr=True)
-        chosen = chosen_tasks(_names(self.tasks), tell=display.say) if self.tasks else []
-        tasks = _written_as(chosen, greedy=self.greedy)
-        question = Question(
-            tasks,
-            data_folder(self.data),
-            shots=_counts(self.shots),
-            limit=self.limit,
-            seed=self.seed,
-            same_shots=self.same_shots,
-        )
+        question = self.question(chosen_tasks(_names(self.tasks), tell=display.say) if self.tasks else [])
         first, second = (
             evaluation_of(
                 model,
@@ -173,9 +151,9 @@ class Compare:
             )
             for model in (self.first, self.second)
         )
-        names = [task.name for task in tasks]
+        names = [task.name for task in question.tasks]
         folder, told = compare_evaluations(
-            first, second, self.out, names=names, tasks=tasks or BUILT_IN, seed=self.seed
+            first, second, self.out, names=names, tasks=question.tasks or BUILT_IN, seed=self.seed
         )
         if self.json:
             print(json.dumps(told))
