@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -69,6 +71,7 @@ class Curate:
         from ensue.recipes.corpora.tokens import check_weights, folder_of, write_tokens
         from ensue.recipes.display import Display
 
+        atexit.register(gc.freeze)  # what this process holds then goes with it, and need not be looked through
         display = Display()
         if not self.sources:
             raise ValueError("say what to curate: ensue curate pages/ --out corpora/mine")
