@@ -13,6 +13,7 @@ import unicodedata
 
 import numpy as np
 
+from ensue.text.filters.code_points import in_categories, lower_cases, those
 from ensue.text.filters.scripts import LONG_WORDS, SHORT_WORDS, is_unspaced
 
 BETWEEN, WORD, PAIRED = 0, 1, 2
@@ -79,30 +80,15 @@ def character_table() -> np.ndarray:
 
     Built in a hundredth of a second, once in each process.
     """
-    codes = np.arange(TABLE_SIZE, dtype=np.uint32)
-    characters = _text(codes)
-    # Zeros between them, since what stands beside a sigma decides its lower case; the first character is one itself.
-    lowered = _codes(_text(np.stack([codes, np.zeros_like(codes)], axis=1)).lower())
-    lower: np.ndarray = lowered[np.concatenate([[0], np.flatnonzero(lowered == 0)[1:-1] + 1])]
-    in_token = np.frombuffer(bytearray(map(str.isalnum, characters)), bool)
-    others = np.flatnonzero(~in_token)
-    categories = "".join(map(unicodedata.category, _text(codes[others])))
-    in_token[others] = _codes(categories)[::2] == ord("M")
+    in_token = those(TABLE_SIZE, str.isalnum)
+    others = np.flatnonzero(~in_token).astype(np.uint32)
+    in_token[others] = in_categories(others, "M")
     kinds = np.where(in_token, WORD, BETWEEN).astype(np.uint32)
     for first, last in SHORT_WORDS + LONG_WORDS:
         kinds[first : last + 1] *= PAIRED
-    lower = np.where(kinds == PAIRED, codes, lower)
+    lower = np.where(kinds == PAIRED, np.arange(TABLE_SIZE, dtype=np.uint32), lower_cases(TABLE_SIZE))
     table: np.ndarray = lower | kinds << KIND_SHIFT
     return table
-
-
-def _text(codes: np.ndarray) -> str:
-    text: str = codes.tobytes().decode("utf-32-le", "surrogatepass")
-    return text
-
-
-def _codes(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
 def token_values(passage: int) -> np.ndarray:
