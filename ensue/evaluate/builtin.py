@@ -27,9 +27,10 @@ from ensue.evaluate.tasks import (
     word_problems,
 )
 
-BUILT_IN: tuple[Task, ...] = (
-    *language_modelling.TASKS,
-    *lambada.TASKS,
+FORETOLD: tuple[Task, ...] = (*language_modelling.TASKS, *lambada.TASKS)
+"""Whole texts, and the last word of passages."""
+
+CHOSEN: tuple[Task, ...] = (
     *cloze.TASKS,
     *story_cloze.TASKS,
     *multiple_choice.TASKS,
@@ -41,6 +42,10 @@ BUILT_IN: tuple[Task, ...] = (
     *classification.TASKS,
     *blimp.TASKS,
     *first_paper.TASKS,
+)
+"""One option of several is right."""
+
+WRITTEN: tuple[Task, ...] = (
     *comprehension.TASKS,
     *closed_book.TASKS,
     *translation.TASKS,
@@ -49,6 +54,9 @@ BUILT_IN: tuple[Task, ...] = (
     *scrambling.TASKS,
     *word_problems.TASKS,
 )
+"""The answer is written freely."""
+
+BUILT_IN: tuple[Task, ...] = (*FORETOLD, *CHOSEN, *WRITTEN)
 
 
 def task_called(name: str, tasks: tuple[Task, ...] = BUILT_IN) -> Task:

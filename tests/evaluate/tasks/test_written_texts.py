@@ -5,34 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from ensue.evaluate.builtin import FORETOLD, WRITTEN
 from ensue.evaluate.definition import definition_digest
 from ensue.evaluate.loading import load_task, make_item
 from ensue.evaluate.shots import before, demonstration
 from ensue.evaluate.task import Outcome, Passage, Question, Row, Target, Task
-from ensue.evaluate.tasks import (
-    arithmetic,
-    closed_book,
-    comprehension,
-    lambada,
-    language_modelling,
-    scrambling,
-    summarisation,
-    translation,
-    word_problems,
-)
+from ensue.evaluate.tasks import language_modelling
 
-FAMILIES = (
-    arithmetic,
-    closed_book,
-    comprehension,
-    lambada,
-    language_modelling,
-    scrambling,
-    summarisation,
-    translation,
-    word_problems,
-)
-TASKS = {task.name: task for family in FAMILIES for task in family.TASKS}
+TASKS = {task.name: task for task in (*FORETOLD, *WRITTEN)}
 
 TEXTS = {
     "two_digit_addition": ("\n\nQ: What is 95 plus 58?\n\nA:", " 153"),
@@ -166,10 +146,6 @@ def test_wikitext_is_whole_in_its_articles(name: str, shared_data: Path) -> None
     assert "".join(texts) == (shared_data / "wikitext2" / "test.txt").read_bytes().decode()
     # What the figures published for the set are over.
     assert sum(map(language_modelling.words_and_line_ends, texts)) == 245_569
-
-
-def test_no_two_tasks_share_a_name() -> None:
-    assert len(TASKS) == sum(len(family.TASKS) for family in FAMILIES)
 
 
 def test_lede_3_is_far_better_than_chance(shared_data: Path) -> None:
