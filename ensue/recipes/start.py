@@ -33,7 +33,7 @@ from ensue.tokens.tokenizer import load_tokenizer
 from ensue.train.parallel import restarted
 
 DEFAULT_MINUTES = 30.0
-"""Steps to check options against before the run's own number is known."""
+"""Of a run of which neither minutes nor steps are said."""
 
 
 def start(
@@ -52,12 +52,7 @@ def start(
 ) -> None:
     """Train a new run at `run_path`. Raises ValueError for what does not fit together, before anything is written."""
     began = time.monotonic()
-    if minutes is not None and steps is not None:
-        raise ValueError("--minutes chooses the number of steps and --steps says it; give only one of the two.")
-    if minutes is not None and minutes <= 0:
-        raise ValueError(f"--minutes {minutes} is no time to train; try --minutes 3.")
-    if steps is not None and steps < 1:
-        raise ValueError(f"--steps {steps} is no step at all; try --steps 1000.")
+    _check_said(minutes, steps)
     if minutes is None and steps is None and recipe == "auto" and preset_name is None:
         minutes = DEFAULT_MINUTES
         display.say(f"neither --minutes nor --steps was given: taking {minutes:g} minutes")
@@ -95,14 +90,7 @@ def start(
         config = replace(config, data=data_reference(data, run_path))
         explain(config, display)
         if len(data.parts) > 1:
-            sequences = config.batch.before(config.schedule.steps)
-            shares = shares_of(data, sequences, config.model.context, config.seed)
-            display.say(show_shares(shares, sequences * config.model.context))
-            if deadline is not None and any(len(share.weight.points) > 1 for share in shares):
-                display.say(
-                    f"weights follow these {config.schedule.steps:,} steps, and the clock may end the run before or "
-                    "after; with --steps it ends with them"
-                )
+            _explain_mixture(data, config, timed=deadline is not None, display=display)
         result = start_run(run, config, display=display, deadline=deadline)
     report(result, run_path, display)
 
@@ -139,6 +127,15 @@ def data_reference(data: Data, run_path: Path) -> str:
     return str(data.path.relative_to(run_path.resolve()) if inside else data.path)
 
 
+def _check_said(minutes: float | None, steps: int | None) -> None:
+    if minutes is not None and steps is not None:
+        raise ValueError("--minutes chooses the number of steps and --steps says it; give only one of the two.")
+    if minutes is not None and minutes <= 0:
+        raise ValueError(f"--minutes {minutes} is no time to train; try --minutes 3.")
+    if steps is not None and steps < 1:
+        raise ValueError(f"--steps {steps} is no step at all; try --steps 1000.")
+
+
 def _check_length(data: Data, config: RunConfig) -> None:
     tokens, context = min(len(part.train.tokens) for part in data.parts), config.model.context
     if tokens < context:
@@ -169,6 +166,17 @@ def explain(config: RunConfig, display: Display) -> None:
     )
     for reason in config.reasons:
         display.say(f"  - {reason}", style="dim")
+
+
+def _explain_mixture(data: Data, config: RunConfig, *, timed: bool, display: Display) -> None:
+    sequences = config.batch.before(config.schedule.steps)
+    shares = shares_of(data, sequences, config.model.context, config.seed)
+    display.say(show_shares(shares, sequences * config.model.context))
+    if timed and any(len(share.weight.points) > 1 for share in shares):
+        display.say(
+            f"weights follow these {config.schedule.steps:,} steps, and the clock may end the run before or after; "
+            "with --steps it ends with them"
+        )
 
 
 def report(result: RunResult, run_path: Path, display: Display) -> None:

@@ -88,10 +88,6 @@ class SequenceStream:
         """(B,) int64: where each sequence of the step begins, over all processes; it names the sample."""
         return self.sequences.places(self.numbers(step))
 
-    def tokens_per_step(self, step: int) -> int:
-        """Tokens fed in this step, over all processes."""
-        return self.batch.at(step) * self.context
-
     def numbers(self, step: int) -> np.ndarray:
         """(B,) int64: which sequences the step takes, over all processes."""
         first = self.batch.before(step)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from ensue.core.config import suggest
 from ensue.text.contamination.decontaminate import Decontaminate
@@ -21,8 +20,6 @@ from ensue.text.filters.personal import PersonalData
 from ensue.text.quality.step import QualityFilter
 from ensue.text.web.extract import Extract
 from ensue.text.web.links import WebTextLinks
-
-RecipeName = Literal["own", "webtext", "gpt3", "books"]
 
 
 @dataclass(frozen=True)

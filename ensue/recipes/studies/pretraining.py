@@ -18,7 +18,6 @@ from ensue.recipes.start import resume, start
 from ensue.recipes.studies.settings import AblationSettings, steps_of
 
 Objective = Literal["gpt", "bert"]
-OBJECTIVES: tuple[Objective, ...] = ("gpt", "bert")
 
 
 def pretrain(settings: AblationSettings, objective: Objective, out: Path, *, display: Display) -> Path:
