@@ -13,8 +13,8 @@ from typing import Protocol, TypeVar
 
 from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.requests import Event
+from ensue.generate.engine.thread import EngineThread
 from ensue.serve.choice import Choice, Piece
-from ensue.serve.engine_thread import EngineThread
 
 Result = TypeVar("Result")
 

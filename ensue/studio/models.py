@@ -11,8 +11,8 @@ from pathlib import Path
 from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.opening import EngineSettings, open_engine
 from ensue.generate.engine.pages import PAGE
+from ensue.generate.engine.thread import EngineThread
 from ensue.generate.lm import LM
-from ensue.serve.engine_thread import EngineThread
 from ensue.studio.run_list import find_runs
 from ensue.tokens.tokenizer import Tokenizer
 

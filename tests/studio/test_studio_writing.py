@@ -13,8 +13,8 @@ import ensue
 from ensue.core.run import RunFolder
 from ensue.generate.engine.opening import EngineSettings, open_engine
 from ensue.generate.engine.requests import Told
+from ensue.generate.engine.thread import EngineThread
 from ensue.generate.lm import LM
-from ensue.serve.engine_thread import EngineThread
 from ensue.studio.branches import Branches
 from ensue.studio.models import MOST_OPEN, ModelChoice, Models, RunningModel, find_models
 from ensue.studio.sheet import LIKELIEST, Sheet, WriteSettings

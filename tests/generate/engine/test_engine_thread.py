@@ -5,14 +5,17 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.opening import EngineSettings, open_engine
 from ensue.generate.engine.requests import Event, Request
+from ensue.generate.engine.thread import EngineThread
 from ensue.generate.lm import LM
-from ensue.serve.engine_thread import EngineThread
+from ensue.model.gpt import GPT
+from ensue.tokens.byte_level import ByteLevelTokenizer
 
 LONG = Request((1, 2, 3), most=100)
 
@@ -44,6 +47,11 @@ class Notes:
         assert not self.over.is_set()
         self.error = error
         self.over.set()
+
+
+@pytest.fixture(scope="module")
+def lm(make_gpt: Callable[..., GPT], tokenizer: ByteLevelTokenizer) -> LM:
+    return LM(make_gpt(vocab=332, context=128), tokenizer, Path("nowhere"))
 
 
 @pytest.fixture
