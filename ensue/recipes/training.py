@@ -17,7 +17,7 @@ from ensue.model.weights import load_model
 from ensue.recipes.data import Data
 from ensue.recipes.display import Display, TrainingBar
 from ensue.recipes.environment import environment
-from ensue.recipes.failure import RunFailed
+from ensue.recipes.failure import RunFailed, diverged
 from ensue.recipes.following import how_to_start, lost
 from ensue.recipes.held_out import HeldOutLoss
 from ensue.recipes.keeping import Keeper
@@ -175,7 +175,9 @@ class Training:
         except OSError as error:
             raise RunFailed(f"could not save: {error}. Free some space. {self._how_to_continue()}", 4) from error
         except Diverged as error:
-            raise RunFailed(self._diverged(error), 3) from error
+            read = [f"{span.id}  {span.source}" for span in error.documents]
+            newest = self.run.checkpoints()[-1]
+            raise diverged(error, read, kind="Documents", newest=newest, rate="--optimizer.lr") from error
 
     def _run_steps(self, start: int, hooks: list[Hook], stop: Stop) -> None:
         while True:
@@ -286,13 +288,3 @@ class Training:
     def _how_to_continue(self) -> str:
         newest = self.run.checkpoints()[-1]
         return f"The newest checkpoint is {newest}; continue with:\n  {how_to_start()} train --resume {self.run.path}"
-
-    def _diverged(self, error: Diverged) -> str:
-        documents = "\n".join(f"  {span.id}  {span.source}" for span in error.documents[:20])
-        more = f"\n  and {len(error.documents) - 20} more" if len(error.documents) > 20 else ""
-        return (
-            f"step {error.step + 1}: {error.what} is not a finite number, so no weight was changed.\n"
-            f"Documents in that step:\n{documents}{more}\n"
-            f"The last good checkpoint is {self.run.checkpoints()[-1]}. A lower --optimizer.lr usually helps; "
-            "--precision fp32 tells whether rounding is the cause."
-        )

@@ -65,7 +65,7 @@ class SequenceStream:
                 f"a batch of {batch.end} is too small for {processes} processes that each read a part of it; use "
                 f"--batch.end {processes} or more, or at most {batch.end} such processes."
             )
-        self.sequences, self.context = sequences, sequences.context
+        self.sequences = sequences
         self.batch, self.micro_batch, self.rank, self.processes = batch, micro_batch, rank, processes
 
     def batches(self, step: int) -> Iterator[Batch]:

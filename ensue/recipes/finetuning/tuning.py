@@ -13,7 +13,7 @@ from ensue.core.device import choose_device, choose_precision
 from ensue.core.run import RunFolder
 from ensue.generate.lm import LM
 from ensue.recipes.display import Display, TrainingBar
-from ensue.recipes.failure import RunFailed
+from ensue.recipes.failure import RunFailed, diverged
 from ensue.recipes.finetuning.config import FineTuneConfig
 from ensue.recipes.finetuning.keeping import TunedKeeper, without_prefix
 from ensue.recipes.finetuning.picture import draw_tuning
@@ -119,7 +119,8 @@ class Tuning:
         except OSError as error:
             raise RunFailed(f"could not save: {error}. Free some space. {self._how_to_continue()}", 4) from error
         except Diverged as error:
-            raise RunFailed(self._diverged(error), 3) from error
+            newest = self.run.checkpoints()[-1]
+            raise diverged(error, error.documents, kind="Rows", newest=newest, rate="--lr") from error
 
     def _log(self, step: Step) -> None:
         read = self.work.stream.tokens(step.index - 1)
@@ -191,16 +192,6 @@ class Tuning:
         if not checkpoints:
             return "Nothing was saved yet: give the same command again."
         return f"The newest checkpoint is {checkpoints[-1]}; continue with:\n  ensue finetune --resume {self.run.path}"
-
-    def _diverged(self, error: Diverged) -> str:
-        rows = "\n".join(f"  {source}" for source in error.documents[:20])
-        more = f"\n  and {len(error.documents) - 20} more" if len(error.documents) > 20 else ""
-        return (
-            f"step {error.step + 1}: {error.what} is not a finite number, so no weight was changed.\n"
-            f"Rows in that step:\n{rows}{more}\n"
-            f"The last good checkpoint is {self.run.checkpoints()[-1]}. A lower --lr usually helps; --precision fp32 "
-            "tells whether rounding is the cause."
-        )
 
 
 def describe(readings: Mapping[str, float]) -> str:
