@@ -85,7 +85,7 @@ def compare_corpora(
                 f"only {len(pieces)} pieces of held-out text are too few for an interval; give more: --held-out TEXT"
             )
         tokenizer = _tokenizer((first, second), texts, display)
-        results = []
+        bits = []
         for name, corpus in (("first", first), ("second", second)):
             display.heading(f"{name}: {corpus}")
             kept = (document for document in documents_of(corpus) if _key(document) not in texts)
@@ -98,18 +98,13 @@ def compare_corpora(
                 held_out_reason="held out: text common to both sides",
                 display=display,
             )
-            results.append(
-                [_scores(_train(aside / name, tokens, seed, model, display), pieces) for seed in range(seeds)]
-            )
+            scores = [_scores(_train(aside / name, tokens, seed, model, display), pieces) for seed in range(seeds)]
+            bits.append(np.array(scores))  # (S, D)
         sizes = np.array([len(piece.encode()) for piece in pieces], dtype=float)
-        comparison = _compare(np.array(results[0]), np.array(results[1]), sizes, tokens)
+        one, other = bits
+        comparison = _compare(one, other, sizes, tokens)
         (aside / "results.json").write_text(json.dumps(asdict(comparison), indent=1) + "\n", encoding="utf-8")
-        _draw(
-            np.array(results[0]).mean(0) / sizes,
-            np.array(results[1]).mean(0) / sizes,
-            comparison,
-            aside / "compare.png",
-        )
+        _draw(one.mean(0) / sizes, other.mean(0) / sizes, comparison, aside / "compare.png")
     return comparison
 
 
