@@ -124,7 +124,8 @@ class RunFolder:
         """Remove all but the `newest` checkpoints (0 keeps all), those of the steps in `also`, `final` and `best`."""
         if newest == 0:
             return
-        spared = {self.checkpoint_path(step) for step in also} | {(self.path / n).resolve() for n in ("final", "best")}
+        linked = {(self.path / name).resolve() for name in ("final", "best")}
+        spared = linked | {self.checkpoint_path(step) for step in also}
         for path in self.checkpoints()[:-newest]:
             if path not in spared and path.resolve() not in spared:
                 shutil.rmtree(path)

@@ -134,8 +134,8 @@ def load_checkpoint(
     """Put the optimizer, objective and counters of `folder` into the engine (the model is loaded by its own reader).
 
     `checked` says that the caller has just seen that it is whole; `turn` changes each tensor of the optimizer on its
-    way, by its name. Raises Damaged naming the file that is missing or
-    changed, and ValueError naming one of another model or format.
+    way, by its name. Raises Damaged naming the file that is missing or changed, and ValueError naming one of another
+    model or format.
     """
     if not checked:
         check_whole(folder)
