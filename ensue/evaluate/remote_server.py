@@ -79,31 +79,13 @@ class Server:
         that doubles or that the server asked for, `tries` times at most; `give_up` ends it early. Raises Unreachable
         after the last try, and Refused at once for any other status, with the server's own words.
         """
-        import httpx
-
         give_up = give_up or threading.Event()
         tries = min(tries or self.patience.tries, self.patience.tries)
         pause = self.patience.pause
-        failure = "it was not asked"
         for attempt in range(1, tries + 1):
-            wanted = 0.0
-            try:
-                response = self._client.request("GET" if body is None else "POST", f"{self.address}{path}", json=body)
-            except httpx.TimeoutException as error:
-                failure = f"{type(error).__name__}: no answer within {self.patience.answer:g} s"
-            except httpx.TransportError as error:
-                failure = f"the connection failed ({type(error).__name__}: {self._hidden(str(error))})"
-            else:
-                if response.status_code == 200:
-                    answer = _object(response.text)
-                    if answer is not None:
-                        return answer
-                    failure = f"what it answered is no JSON object: {self._hidden(response.text[:200])!r}"
-                elif response.status_code in AGAIN:
-                    failure = f"HTTP {response.status_code}: {self._message(response)}"
-                    wanted = _retry_after(response.headers.get("retry-after"))
-                else:
-                    raise Refused(self._refusal(response), response.status_code)
+            answer, failure, wanted = self._ask_once(path, body)
+            if answer is not None:
+                return answer
             if attempt < tries and give_up.wait(min(max(pause, wanted), self.patience.longest)):
                 break
             pause *= 2
@@ -111,6 +93,24 @@ class Server:
             f"{self.address} was asked {attempt} times and did not answer; the last time: {failure}. What "
             "was finished is kept: wait, or start the server again, and give the same command to go on from there."
         )
+
+    def _ask_once(self, path: str, body: Mapping[str, Any] | None) -> tuple[dict[str, Any] | None, str, float]:
+        """The answer, or None, why there is none, and the seconds that the server asks to be left alone for."""
+        import httpx
+
+        try:
+            response = self._client.request("GET" if body is None else "POST", f"{self.address}{path}", json=body)
+        except httpx.TimeoutException as error:
+            return None, f"{type(error).__name__}: no answer within {self.patience.answer:g} s", 0.0
+        except httpx.TransportError as error:
+            return None, f"the connection failed ({type(error).__name__}: {self._hidden(str(error))})", 0.0
+        if response.status_code in AGAIN:
+            wanted = _retry_after(response.headers.get("retry-after"))
+            return None, f"HTTP {response.status_code}: {self._message(response)}", wanted
+        if response.status_code != 200:
+            raise Refused(self._refusal(response), response.status_code)
+        answer = _object(response.text)
+        return answer, f"what it answered is no JSON object: {self._hidden(response.text[:200])!r}", 0.0
 
     def _connect(self) -> httpx.Client:
         try:
