@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pyarrow
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -33,7 +33,6 @@ def packed(table: pyarrow.Table) -> bytes:
         )
     )
 )
-@settings(deadline=None)
 def test_the_same_as_pyarrow(rows: list[tuple[str, int, int]]) -> None:
     columns = [[row[place] for row in rows] for place in range(3)]
     ours, theirs = make_table(columns, SCHEMA), pyarrow.table(columns, schema=SCHEMA)

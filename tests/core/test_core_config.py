@@ -87,7 +87,7 @@ odds = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(config=st.one_of(models, optimizers, schedules, odds))
 def test_any_config_comes_back_from_json_as_it_was(config):
     text = json.dumps(to_dict(config))
@@ -105,7 +105,7 @@ def test_a_field_called_kind_is_kept():
     assert from_dict(Odd, to_dict(outer)).whole.kind == "muon"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(config=models, data=st.data())
 def test_a_misspelt_key_names_the_field_that_was_meant(config, data):
     name = data.draw(st.sampled_from([each.name for each in fields(config) if len(each.name) > 4]))

@@ -92,7 +92,7 @@ def test_a_damaged_config_is_named(run):
         run.read_config()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_log_cut_anywhere_loses_only_its_last_row(tmp_path_factory, data):
     run = RunFolder.create(tmp_path_factory.mktemp("run"))

@@ -193,7 +193,7 @@ def summed(tmp_path_factory):
     return folder
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_any_flipped_bit_or_truncation_is_refused_naming_a_file(summed, data):
     name = data.draw(st.sampled_from(["weights.bin", "deep/config.json"]))

@@ -30,7 +30,7 @@ def test_an_untouched_chain_holds(rows):
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 3, 6, 7, 8]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_change_is_found_at_its_row(rows, data):
     changed = copy.deepcopy(rows)

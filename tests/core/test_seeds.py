@@ -35,7 +35,7 @@ def test_kind_order_and_grouping_of_names_matter():
     assert seed_for(1, 2) != seed_for(12) != seed_for(2, 1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     first=st.tuples(st.integers(0, 2**63), st.lists(names, max_size=4)),
     second=st.tuples(st.integers(0, 2**63), st.lists(names, max_size=4)),

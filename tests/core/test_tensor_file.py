@@ -95,7 +95,7 @@ def test_a_type_that_the_format_lacks_is_refused_by_name():
         TensorImage({"odd": torch.zeros(2, dtype=torch.complex64)})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_the_first_mark_that_differs_is_the_first_tensor_that_differs(tmp_path_factory, data):
     tensors = {str(number): torch.randn(data.draw(st.integers(1, 9))) for number in range(6)}

@@ -24,7 +24,7 @@ def lines_of(margin: bool) -> st.SearchStrategy[str]:
 
 
 @pytest.mark.parametrize("detokenizer", ALL, ids=lambda detokenizer: detokenizer.name)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=lines_of(True) | lines_of(False) | SOUP | st.text(max_size=30))
 @example(" ")
 @example("  ")

@@ -13,7 +13,7 @@ WORDS = st.lists(
 ).map(" ".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=WORDS | st.just(""), spans=st.lists(WORDS, min_size=1, max_size=3))
 def test_scores_are_those_published(text: str, spans: list[str]) -> None:
     published = pytest.importorskip("lm_eval.tasks.drop.utils")

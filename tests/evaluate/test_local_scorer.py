@@ -55,7 +55,7 @@ def test_the_numbers_are_those_of_transformers(small_model: Path, small_scorer: 
         assert (scored.cut, scored.unscored) == (0, 0)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     places=st.lists(st.integers(0, len(REQUESTS) - 1), min_size=1, max_size=9),
     pass_tokens=st.sampled_from((1, 60, 300, 8192)),

@@ -33,7 +33,6 @@ def squad_normalised(text: str) -> str:
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
 
 
-@settings(deadline=None)
 @given(text=ENGLISH, right=ENGLISH)
 def test_english_answers_are_compared_as_for_squad(text: str, right: str) -> None:
     assert normalised(text) == squad_normalised(text)
@@ -128,7 +127,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, package: st
         one(metric, "fox", "fox")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(answers=st.lists(ENGLISH.filter(str.strip), min_size=1, max_size=4), text=ENGLISH)
 def test_scores_are_shares(answers: Sequence[str], text: str) -> None:
     for metric in (exact_match(), f1(), against_others(overlap, name="f1")):

@@ -27,7 +27,7 @@ def summed(model: GPT, prompt: list[int], tokens: tuple[int, ...]) -> float:
     return float(steps.gather(1, torch.tensor(tokens)[:, None]).sum())
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(prompt=st.lists(st.integers(0, 60), min_size=1, max_size=8), width=st.integers(1, 6), seed=st.integers(0, 3))
 def test_log_probability_is_the_sum_of_a_full_pass(
     make_gpt: Callable[..., GPT], prompt: list[int], width: int, seed: int
@@ -43,7 +43,7 @@ def test_log_probability_is_the_sum_of_a_full_pass(
         assert not MANY_STOPS.intersection(beam.tokens[:-1])
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(prompt=st.lists(st.integers(0, 60), min_size=1, max_size=8), seed=st.integers(0, 5))
 def test_width_one_is_greedy(make_gpt: Callable[..., GPT], prompt: list[int], seed: int) -> None:
     model = make_gpt(seed=seed).double()  # so that no two tokens are alike but for rounding

@@ -8,7 +8,7 @@ from ensue.generate.boundary import split_boundary
 from ensue.tokens.byte_level import ByteLevelTokenizer
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(context=st.text(max_size=15), continuation=st.text(min_size=1, max_size=15))
 def test_nothing_is_lost(tokenizer: ByteLevelTokenizer, context: str, continuation: str) -> None:
     before, after = split_boundary(tokenizer, context, continuation)

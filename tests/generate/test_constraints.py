@@ -123,7 +123,7 @@ def test_near_the_end_a_choice_is_still_a_choice(grammars: Grammars) -> None:
     assert {grammars.tokenizer.decode(drawn(grammar, 2, seed)) for seed in range(9)} == {"QX"}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 999), name=st.sampled_from([*SCHEMAS, *PATTERNS]))
 def test_a_constraint_is_a_function_of_the_text(grammars: Grammars, seed: int, name: str) -> None:
     """Asked in any order, and anew, it says the same as one that has read the text token by token."""

@@ -19,7 +19,7 @@ def cut(text: str, stops: list[str]) -> str:
     return text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(pieces=st.lists(alphabet, max_size=8), stops=st.lists(st.text("abc", min_size=1, max_size=4), max_size=3))
 @example(pieces=["abc"], stops=["abc", "b"])
 @example(pieces=["aa", "ab"], stops=["aab"])
@@ -41,7 +41,7 @@ def test_nothing_is_held_back_without_need() -> None:
     assert stop_text.stopped
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(max_size=40))
 def test_tokens_in_whole_characters_out(tokenizer: ByteLevelTokenizer, text: str) -> None:
     continuation = Continuation(tokenizer, [])

@@ -76,7 +76,7 @@ def test_greedy_is_transformers_on_its_folder(tmp_path: Path, penalty: float, ng
     assert ours == theirs(reference, prompts, new=30, **options)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     rows=st.lists(st.lists(st.integers(0, 60), min_size=1, max_size=12), min_size=1, max_size=4),
     new=st.integers(1, 25),

@@ -40,7 +40,7 @@ def test_generate_is_the_decoded_continuation(lm: LM) -> None:
     assert lm.config is lm.model.config
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     prompt=st.text(max_size=8),
     seed=st.integers(0, 10_000),

@@ -149,7 +149,7 @@ def grouped(x: torch.Tensor) -> torch.Tensor:
     return ((groups / scales).round() * scales).flatten(-2)[..., : x.shape[-1]]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_company_and_pieces_change_no_bit(packed: PackedModel, data: st.DataObject) -> None:
     lengths = data.draw(st.lists(st.integers(1, 40), min_size=2, max_size=7))

@@ -41,7 +41,7 @@ texts = words.map(lambda chosen: [token for word in chosen for token in word])
 requests = st.lists(st.tuples(texts, texts.map(lambda tokens: tokens[:20])), min_size=1, max_size=12)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     shape=st.sampled_from([*SHAPES]),
     patterns=st.sampled_from([*PATTERNS]),

@@ -32,7 +32,7 @@ def logits_of(seed: int, *, rows: int = 3, vocab: int = 23) -> torch.Tensor:
     return torch.randn(rows, vocab, generator=torch.Generator().manual_seed(seed)) * 3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), k=st.integers(1, 30))
 def test_top_k_is_transformers(seed: int, k: int) -> None:
     logits = logits_of(seed)
@@ -44,7 +44,7 @@ def test_top_k_keeps_ties() -> None:
     assert kept.isfinite().tolist() == [[False, True, True, True, False]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), p=st.floats(0.01, 0.999))
 def test_top_p_is_transformers(seed: int, p: float) -> None:
     logits = logits_of(seed).double()
@@ -58,7 +58,7 @@ def test_top_p_keeps_the_crossing_token() -> None:
     assert keep_top_p(logits, 1.0).isfinite().sum() == 4
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     penalty=st.sampled_from([0.7, 1.0, 1.3, 2.0]),
@@ -70,7 +70,7 @@ def test_repetition_penalty_is_transformers(seed: int, penalty: float, history: 
     torch.testing.assert_close(apply_repetition_penalty(logits, history, penalty=penalty), theirs)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     length=st.integers(1, 5),
     history=st.lists(st.lists(st.integers(0, 3), min_size=12, max_size=12), min_size=3, max_size=3),
@@ -117,7 +117,7 @@ def test_neighbouring_draws_are_independent() -> None:
         assert series.max() < 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(place=st.floats(0, 1, exclude_min=True, exclude_max=True), seed=st.integers(0, 1000))
 def test_excluded_tokens_are_never_drawn(place: float, seed: int) -> None:
     logits = logits_of(seed, rows=1)

@@ -38,7 +38,7 @@ def reference_nats(model: torch.nn.Module, context: list[int], continuation: lis
     return float(steps.gather(1, targets[:, None])[-len(continuation) :].sum())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(pairs=st.lists(st.tuples(ids, ids), min_size=1, max_size=6), batch_tokens=st.sampled_from([1, 30, 8192]))
 def test_batched_equals_transformers_one_by_one(
     pair_of_models: tuple[GPT, torch.nn.Module], pairs: list[tuple[list[int], list[int]]], batch_tokens: int

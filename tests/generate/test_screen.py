@@ -62,7 +62,7 @@ def logits(packed: PackedModel, greatest: Greatest | None) -> Tensor:
 
 
 @needs_kernels
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     kind=st.sampled_from(["plain", "outliers", "shifted", "ties"]),
     precision=st.sampled_from(["fp32", "bf16"]),

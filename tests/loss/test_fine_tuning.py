@@ -90,7 +90,7 @@ def test_it_is_the_papers_loss(config, outputs, rows):
     assert 0.5 * float(loss.named["language_model"].detach()) / 7 == pytest.approx(text, rel=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     cuts=st.sets(st.integers(1, 8)),
     shape=st.sampled_from([(3, (1,)), (2, (2,)), (1, (2,)), (1, (2, 3))]),

@@ -70,7 +70,7 @@ def test_equals_plain_and_torchs_own_for_every_chunk_size(chunk_rows, dtype, tol
         assert [float(part.abs().sum()) for part in ours] == [0.0, 0.0, 0.0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     rows=st.integers(1, 40),
     width=st.integers(1, 9),

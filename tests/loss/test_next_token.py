@@ -42,7 +42,7 @@ def exact_model(config, seed=3):
     return model
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     cuts=st.sets(st.integers(1, 8)),
     config=st.sampled_from(CONFIGS),

@@ -64,7 +64,7 @@ def assert_close(found, expected):
 
 
 @pytest.mark.parametrize("name", KINDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     lengths=st.lists(st.integers(1, 16), min_size=1, max_size=4),
     chunks=st.lists(st.lists(st.integers(0, 7), min_size=4, max_size=4), min_size=1, max_size=6),

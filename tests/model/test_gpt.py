@@ -66,7 +66,7 @@ def test_an_unknown_preset_names_the_nearest():
         preset("gtp2-medium")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 def test_the_formula_counts_every_parameter(data):
     def draw(*choices):

@@ -19,7 +19,7 @@ CONFIGS = (
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sampled_from(CONFIGS), st.integers(0, LAYERS), st.booleans())
 def test_the_first_layers_and_the_embeddings_are_kept(config: GPTConfig, layers: int, tied: bool) -> None:
     model = GPT.build(replace(config, tied=tied), 1).eval()

@@ -37,14 +37,14 @@ def assert_pattern(pattern, sets, length, head=0):
     assert (seen.numpy() == expected).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(LENGTH)
 def test_dense_and_two_way(length):
     assert_pattern(Dense(), [range(i + 1) for i in range(length)], length)
     assert_pattern(TwoWay(), [range(length)] * length, length)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LENGTH, st.integers(1, 45))
 def test_banded_sees_exactly_its_window(length, window):
     sets = [{j for j in range(length) if i - window < j <= i} for i in range(length)]
@@ -52,7 +52,7 @@ def test_banded_sees_exactly_its_window(length, window):
     assert mask(Banded(window), length).sum(1).tolist() == [min(i + 1, window) for i in range(length)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LENGTH, st.integers(1, 45))
 def test_strided(length, stride):
     first = [set(range(max(0, i - stride), i + 1)) for i in range(length)]
@@ -62,7 +62,7 @@ def test_strided(length, stride):
     assert_pattern(Strided(stride), [a | b for a, b in zip(first, second, strict=True)], length)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(LENGTH, st.integers(1, 15), st.data())
 def test_fixed(length, stride, data):
     summary = data.draw(st.integers(1, stride))
@@ -74,7 +74,7 @@ def test_fixed(length, stride, data):
     assert_pattern(Fixed(stride, summary), [a | b for a, b in zip(first, second, strict=True)], length)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(LENGTH, st.integers(1, 15), st.integers(0, 20), st.data())
 def test_fixed_spread_over_heads(length, stride, head, data):
     summary = data.draw(st.integers(1, stride))
@@ -87,7 +87,7 @@ def test_fixed_spread_over_heads(length, stride, head, data):
     assert_pattern(Fixed(stride, summary, spread=True), both, length, head)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 10), st.integers(1, 4))
 def test_spread_heads_read_different_runs_and_all_of_a_divided_block(summary, runs):
     stride, length = summary * runs, summary * runs * 3
@@ -97,7 +97,7 @@ def test_spread_heads_read_different_runs_and_all_of_a_divided_block(summary, ru
     assert sum(map(len, last)) == length - 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(LENGTH, st.integers(1, 12), st.data())
 def test_everything_is_reached_in_three_hops(length, stride, data):
     """Sparse Transformers, section 4.2: with p = 2 sets every earlier position is at most p + 1 steps away."""

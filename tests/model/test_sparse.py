@@ -64,7 +64,7 @@ def result_and_gradients(function, inputs, outer):
     return [out.detach(), *torch.autograd.grad(out, inputs, outer.to(out.dtype))]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(patterns(), LENGTH, st.integers(1, 3))
 def test_every_visible_pair_is_in_one_part_and_nothing_else_is_in_any(pattern, length, heads):
     found = torch.zeros(heads, length, length, dtype=torch.int64)
@@ -85,7 +85,7 @@ def test_every_visible_pair_is_in_one_part_and_nothing_else_is_in_any(pattern, l
     assert torch.equal(found, seen(pattern, heads, length)[0].long())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(patterns(), LENGTH, st.sampled_from([(1, 1, 4), (2, 3, 8), (3, 2, 5)]), st.booleans(), st.integers(0, 99))
 def test_the_result_and_all_gradients_are_those_of_the_dense_twin(pattern, length, shape, packed, seed):
     rows, heads, width = shape
@@ -222,7 +222,7 @@ def test_what_cannot_be_computed_is_refused():
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(patterns(), LENGTH, st.booleans())
 def test_flex_attention_gives_the_same(pattern, length, packed):
     """As far as a CPU can tell: its FlexAttention has no backward pass."""
@@ -234,7 +234,7 @@ def test_flex_attention_gives_the_same(pattern, length, packed):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(patterns(), st.sampled_from([64, 200, 400, 700]), st.booleans())
 def test_block_masks_hold_every_visible_pair_and_call_whole_only_what_is(pattern, length, packed):
     shape = torch.Size((2, 2, length, 1))

@@ -105,7 +105,7 @@ def test_layers_of_gpt_neo_that_do_not_add_up(tmp_path, types):
         load_config(tmp_path)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(share=st.floats(0, 0.9999))
 def test_truncated_weights(tmp_path_factory, share):
     folder = tmp_path_factory.mktemp("model")
@@ -117,7 +117,7 @@ def test_truncated_weights(tmp_path_factory, share):
         load_model(folder)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_flipped_bit_in_the_header_is_an_error_or_harmless(tmp_path_factory, data):
     """Names, types, shapes and places are in the header; a flip may hit a space or its metadata, which say nothing."""

@@ -166,7 +166,7 @@ def configs(draw):
     return replace(base, **{name: draw(choice) for name, choice in parts.items()})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(configs(), st.sampled_from([torch.float32, torch.bfloat16]))
 def test_every_config_comes_back_to_the_bit(tmp_path_factory, config, dtype):
     folder = tmp_path_factory.mktemp("model")

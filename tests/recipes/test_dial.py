@@ -21,7 +21,7 @@ Ensue = Callable[..., tuple[int, str]]
 counts = st.floats(1e3, 1e12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(counts, counts, counts, st.floats(1.01, 100))
 def test_more_is_expected_to_be_better(parameters: float, tokens: float, epoch: float, more: float) -> None:
     here = expected_loss(parameters, tokens, epoch)

@@ -106,7 +106,7 @@ class OneNatEach:
         return Loss(batch.weights.sum(), int(batch.weights.sum()))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, CONTEXT), st.integers(1, 40), st.one_of(st.none(), st.integers(1, 2000)))
 def test_each_token_counts_once(data: Data, trained: Path, stride: int, micro_batch: int, limit: int | None) -> None:
     shard = data.held_out

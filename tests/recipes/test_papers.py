@@ -78,7 +78,7 @@ def test_gpt2_as_far_as_its_paper_says(name: str) -> None:
     assert "GPT-2 prints no learning rate" in config.reasons[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(sorted(RECIPES)),
     st.integers(1, 24),

@@ -32,7 +32,7 @@ def test_what_is_written_is_what_the_model_writes(server, lm: LM) -> None:
     assert default.usage.completion_tokens == 16
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     prompt=st.text(max_size=30),
     temperature=st.sampled_from([0, 0.7, 1.3]),
@@ -144,7 +144,7 @@ def test_log_probabilities_are_the_models(server, lm: LM) -> None:
         assert token.startswith("bytes:") or choice.text.startswith(token, offset)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_pieces_of_a_stream_make_up_the_whole(server, data: st.DataObject) -> None:
     """Texts, tokens and offsets, with stop strings that take some of them back."""

@@ -17,7 +17,7 @@ def columns_of(documents: list[Document]) -> list[tuple[str, str, int]]:
     return [(document.id, document.source, len(document.text.encode())) for document in documents]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sizes, fractions, st.integers(0, 5), st.sampled_from(["{}.txt", "all.jsonl:{}", "long.txt#{}"]))
 def test_the_share_is_near_what_was_asked(sizes: list[int], fraction: float, seed: int, source: str) -> None:
     columns = [(f"{index:032x}", source.format(index), size) for index, size in enumerate(sizes)]
@@ -60,7 +60,7 @@ def test_a_giant_is_passed_over() -> None:
         assert next(plan.split(Document("00", "", "giant.txt")))[0] == "train"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.text(st.sampled_from("ab é漢\n"), min_size=1, max_size=400), min_size=1, max_size=ENOUGH - 1),
     fractions,
@@ -98,7 +98,7 @@ def test_nothing_to_hold_out() -> None:
         plan_held_out([("a", "b", 1)], fraction=0.7, seed=0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text(min_size=1), st.integers(1, 10**9))
 def test_the_file_of_a_source(name: str, number: int) -> None:
     assume(file_of(name) == name)

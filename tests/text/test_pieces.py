@@ -63,7 +63,7 @@ def read_whole(path: Path) -> tuple[list[str], int]:
     return [each.text for each in read_found_file(FoundFile(path, path.name), skipped=skipped)], skipped.count
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60).map(lambda data: data.replace(b"a", b"\n")), st.lists(st.integers(0, 60), max_size=4))
 def test_stretches_of_lines_are_the_file(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, places: list[int]
@@ -98,7 +98,7 @@ def test_json_lines(tmp_path: Path, count: int) -> None:
     assert texts_of(path, [size * number // count for number in range(count + 1)]) == whole
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 1 << 30), st.integers(1, 9), st.integers(0, 3))
 def test_archives_that_are_damaged_too(
     tmp_path_factory: pytest.TempPathFactory, seed: int, count: int, damages: int

@@ -100,7 +100,7 @@ def test_identity_depends_on_name_and_text_only(tmp_path: Path) -> None:
 pieces = st.sampled_from(["\r", "\n", "\r\n", "\n\n", " ", "a", "é", "漢", "🙂", "word ", "\u2028", "\x85", "\x0b"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(pieces, max_size=120).map("".join), st.integers(1, 30), st.integers(1, 7))
 def test_parts_joined_are_the_text(text: str, limit: int, chunk: int) -> None:
     data = text.encode()
@@ -130,7 +130,7 @@ def test_a_long_file_is_cut_between_paragraphs(tmp_path: Path) -> None:
     assert documents[1].meta == {"part": "2"}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=8), st.integers(1, 5))
 def test_lines_are_those_of_split(lines: list[bytes], chunk: int) -> None:
     data = b"".join(line + b"\n" for line in lines) + b"end"

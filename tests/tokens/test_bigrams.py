@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ensue.tokens import bigrams
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(tokens=st.lists(st.integers(0, 6), min_size=2, max_size=60), piece=st.integers(1, 20))
 def test_counts_equal_a_count_by_hand(tokens: list[int], piece: int) -> None:
     by_hand = Counter(pairwise(tokens))

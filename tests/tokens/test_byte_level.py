@@ -52,7 +52,7 @@ def in_tiktoken(tokenizer):
     return tiktoken.Encoding("here", pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens={})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=adversarial_texts())
 def test_ids_equal_those_of_transformers_and_tiktoken(text, small_tokenizer, from_transformers, small_in_tiktoken):
     ids = small_tokenizer.encode(text)
@@ -63,7 +63,7 @@ def test_ids_equal_those_of_transformers_and_tiktoken(text, small_tokenizer, fro
     assert small_tokenizer.decode(ids) == text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=adversarial_texts())
 def test_the_published_tokenizer_equals_transformers(text, gpt2, gpt2_in_transformers):
     ids = gpt2.encode(text)
@@ -86,7 +86,7 @@ def test_long_pre_tokens_and_every_stress_text_agree_with_tiktoken(gpt2):
     assert [ids.tolist() for ids in gpt2.encode_batch(texts)] == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ids=adversarial_texts().map(lambda text: [ord(character) % 1000 for character in text]))
 def test_decode_of_any_ids_equals_transformers(ids, small_tokenizer, from_transformers):
     # Cut characters decode to U+FFFD, the same number of them.

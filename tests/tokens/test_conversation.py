@@ -92,7 +92,7 @@ def plain_oracle(small_tokenizer: ByteLevelTokenizer, tmp_path_factory: pytest.T
 
 
 @given(talk=talks, prompt=st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_ids_are_those_of_transformers(talk, prompt, plain_oracle, small_tokenizer) -> None:
     oracle, folder = plain_oracle
     template = read_template(folder, load_tokenizer(folder))
@@ -104,7 +104,7 @@ def test_ids_are_those_of_transformers(talk, prompt, plain_oracle, small_tokeniz
 
 
 @given(talk=talks)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_models_own_template_is_kept(talk, chatml, tmp_path_factory) -> None:
     from transformers import AutoTokenizer
 

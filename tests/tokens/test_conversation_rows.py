@@ -39,7 +39,7 @@ def scored_texts(row, tokenizer):
 
 
 @given(talk=conversations)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_answers_are_scored_with_their_ends_and_nothing_else(talk, small_tokenizer: ByteLevelTokenizer) -> None:
     row = row_of(talk, small_tokenizer)
     answers = [message["content"].strip() for message in talk if message["role"] == "assistant"]
@@ -48,7 +48,7 @@ def test_the_answers_are_scored_with_their_ends_and_nothing_else(talk, small_tok
 
 
 @given(talk=conversations, limit=st.integers(24, 150))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_what_is_left_of_a_conversation_that_is_too_long(talk, limit, small_tokenizer: ByteLevelTokenizer) -> None:
     whole, row = row_of(talk, small_tokenizer), row_of(talk, small_tokenizer, limit=limit)
     assert len(row.ids) == len(row.scored) <= limit

@@ -41,7 +41,7 @@ def test_a_batch_holds_what_it_was_made_of():
     assert ahead.segments.tolist() == [[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 1]]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     count=st.integers(4, 90),
     batch=st.integers(1, 4),

@@ -73,14 +73,14 @@ def test_the_release_keeps_abbreviations_whole_and_backslashes_unspaced(publishe
     assert published.fingerprint != ported.fingerprint
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=adversarial_texts())
 def test_ids_equal_those_of_the_installed_transformers(text, as_transformers_5):
     ours, theirs = as_transformers_5
     assert ours.encode(text) == theirs(text, split_special_tokens=True)["input_ids"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=adversarial_texts())
 def test_any_text_encodes_and_decodes(text, published):
     ids = published.encode(text)

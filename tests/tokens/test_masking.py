@@ -22,7 +22,7 @@ def shard_of(lengths: list[int]) -> Shard:
     return Shard(Path("memory"), np.arange(size, dtype=np.uint32), starts, len(lengths), size, size, size - 1, "none")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     lengths=st.lists(st.integers(1, 30), min_size=1, max_size=8),
     share=st.floats(0.01, 0.99),

@@ -52,7 +52,7 @@ def weightings(draw):
     return [Weight(tuple((share, row[part]) for share, row in zip(shares, rows, strict=True))) for part in range(parts)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(weights=weightings(), length=st.integers(1, 6000), seed=st.integers(0, 2**62))
 def test_proportions_are_kept_at_every_point_of_a_run(weights, length, seed):
     turns = Turns(weights, length=length, seed=seed)
@@ -67,7 +67,7 @@ def test_proportions_are_kept_at_every_point_of_a_run(weights, length, seed):
     assert turns.counts(length).tolist() == had[-1].tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(weights=weightings(), length=st.integers(1, 6000))
 def test_what_a_block_owes_is_less_than_two(weights, length):
     turns = Turns(weights, length=length, seed=0)
@@ -93,7 +93,7 @@ def test_a_part_without_weight_never_has_its_turn():
     assert turns.counts(3000).tolist() == [0, 3000]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**62), segments=st.booleans(), context=st.integers(1, 9))
 def test_each_part_is_walked_through_by_its_own_packing(seed, segments, context):
     weights = [Weight.constant(0.7), Weight.constant(0.3)]
@@ -112,7 +112,7 @@ def test_each_part_is_walked_through_by_its_own_packing(seed, segments, context)
         assert sorted(epoch.tolist()) == packing.shard.tokens.tolist()  # each token once in its part's epoch
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(processes=st.integers(1, 3), micro_batch=st.integers(1, 4), step=st.integers(0, 40))
 def test_any_number_of_processes_reads_the_same_step(processes, micro_batch, step):
     mixed = mixed_of([60, 35, 20], [Weight.constant(0.5), Weight.constant(0.3), Weight.constant(0.2)])

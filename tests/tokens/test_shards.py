@@ -71,7 +71,7 @@ def test_batches_of_any_size_write_the_same_bytes(documents, small_tokenizer, fo
     assert done[-1] == (5, Shard.open(folder).bytes)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_documents_between_are_those_a_search_finds(data, folder_of_many):
     shard = folder_of_many
@@ -92,7 +92,7 @@ def folder_of_many(small_tokenizer, tmp_path_factory):
     return write_shard(documents, tmp_path_factory.mktemp("many") / "shard", tokenizer=small_tokenizer)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(limit=st.integers(1, 400))
 def test_whole_documents_fit_the_limit(limit, folder_of_many):
     shard = folder_of_many
@@ -127,7 +127,7 @@ def test_truncation_is_refused_naming_the_file(folder, name):
         Shard.open(folder)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_flipped_bit_is_refused_naming_the_file(data, flipping):
     folder, wholes = flipping

@@ -52,7 +52,7 @@ def rows(stream, step):
         yield from zip(batch.tokens.tolist(), batch.targets.tolist(), batch.weights.tolist(), strict=True)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(case=cases(), epoch=st.integers(0, 3))
 def test_each_token_is_a_target_exactly_once_an_epoch(case, epoch):
     stream = stream_of(case, batch=BatchRamp(1, 1))
@@ -67,7 +67,7 @@ def test_each_token_is_a_target_exactly_once_an_epoch(case, epoch):
     assert targets == Counter(range(size))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(case=cases(), ramp=ramps, processes=st.integers(1, 4), micro=st.integers(1, 20), step=st.integers(0, 30))
 def test_any_number_of_processes_and_any_micro_batch_see_the_same_rows(case, ramp, processes, micro, step):
     whole = list(rows(stream_of(case, batch=ramp, micro_batch=100), step))
@@ -88,7 +88,7 @@ def test_any_number_of_processes_and_any_micro_batch_see_the_same_rows(case, ram
     assert len(micro_batches) == 1  # the processes meet in each of them
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(case=cases(), ramp=ramps, steps=st.lists(st.integers(0, 60), min_size=1, max_size=10))
 def test_a_step_is_a_function_of_the_seed_whatever_was_read_before(case, ramp, steps):
     travelled = stream_of(case, batch=ramp)
@@ -96,7 +96,7 @@ def test_a_step_is_a_function_of_the_seed_whatever_was_read_before(case, ramp, s
         assert list(rows(travelled, step)) == list(rows(stream_of(case, batch=ramp), step))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ramp=ramps, step=st.integers(0, 60))
 def test_before_is_the_sum_of_at(ramp, step):
     assert ramp.before(step) == sum(ramp.at(earlier) for earlier in range(step))
@@ -105,7 +105,7 @@ def test_before_is_the_sum_of_at(ramp, step):
     assert min(ramp.start, ramp.end) <= ramp.at(step) <= max(ramp.start, ramp.end)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(case=cases(), ramp=ramps, step=st.integers(0, 40))
 def test_segments_change_after_each_document(case, ramp, step):
     starts = set(case.shard.starts.tolist())
@@ -138,7 +138,7 @@ def test_documents_of_a_step_are_those_of_its_tokens(small_tokenizer, tmp_path):
                 assert all(isinstance(span, DocumentSpan) for span in stream.documents(step))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(case=cases(), data=st.data())
 def test_evaluation_scores_each_token_once_in_order(case, data):
     size = len(case.shard.tokens)

@@ -22,7 +22,7 @@ def streamed(tokenizer, ids):
     return [*(decoder.feed(token) for token in ids), decoder.finish()]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=adversarial_texts())
 def test_pieces_of_a_text_join_to_it_without_replacement_characters(text, small_tokenizer):
     pieces = streamed(small_tokenizer, small_tokenizer.encode(text))
@@ -30,13 +30,13 @@ def test_pieces_of_a_text_join_to_it_without_replacement_characters(text, small_
     assert ("\ufffd" in "".join(pieces)) == ("\ufffd" in text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ids=st.lists(st.integers(0, 999)))
 def test_any_ids_join_to_their_decoding(ids, small_tokenizer):
     assert "".join(streamed(small_tokenizer, ids)) == small_tokenizer.decode(ids)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ids=st.lists(st.integers(0, 600)))
 def test_a_tokenizer_that_strips_streams_the_same(ids, gpt1):
     assert "".join(streamed(gpt1, [gpt1.end, *ids, gpt1.end])) == gpt1.decode([gpt1.end, *ids, gpt1.end])

@@ -29,7 +29,7 @@ def test_the_published_ids():
     assert Marks.behind(40_478) == Marks(start=40_478, delimiter=40_479, extract=40_480)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(WORDS, WORDS, st.lists(WORDS, min_size=2, max_size=5), st.integers(8, 70))
 def test_rows_of_every_task(first, second, choices, context):
     start, delimiter, extract = MARKS.start, MARKS.delimiter, MARKS.extract
@@ -74,7 +74,7 @@ def test_what_does_not_fit_the_task_says_what_to_give():
         rows("entail", "a", "")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(-3, 3), st.integers(1, 6), st.floats(0, 1))
 def test_a_score_is_spread_over_its_two_neighbours(low, steps, share):
     """So that its expectation is the score (Tai et al. 2015, section 4.2)."""

@@ -28,7 +28,7 @@ def test_equal_weights_have_equal_fingerprints_and_the_first_that_differs_is_nam
         assert first_difference(list(one), fingerprint(one, 5), fingerprint(other, 5)) == name
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 def test_one_bit_anywhere_is_seen_within_as_many_steps_as_a_tensor_has_places(data):
     one, other = weights(), weights()

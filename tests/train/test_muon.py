@@ -14,7 +14,7 @@ def matrices(shape, *, count=1, seed=0):
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     rows=st.integers(1, 24), columns=st.integers(1, 24), seed=st.integers(0, 999), size=st.sampled_from([1e-3, 1, 1e3])
 )

@@ -82,7 +82,7 @@ def test_trapezoid_is_flat_until_its_decay_then_a_straight_line():
     assert schedule.factor(110) == 0.1
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(schedule=schedules)
 def test_every_update_moves_and_the_rate_never_jumps(schedule):
     factors = [schedule.factor(step) for step in range(schedule.steps + 2)]
@@ -98,7 +98,7 @@ def test_every_update_moves_and_the_rate_never_jumps(schedule):
         assert factors[-1] == schedule.floor
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     warmup=st.integers(0, 20),
     length=st.integers(1, 300),

@@ -58,7 +58,7 @@ def slow_twin(pairs, window, deviations):
     return found
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(8, 40), st.floats(1, 20))
 def test_it_agrees_with_a_slow_twin(seed, window, deviations):
     draw = random.Random(seed)
@@ -82,7 +82,7 @@ def test_what_is_no_number_never_becomes_the_level():
     assert fed(guard, [(math.nan, 1.0)] * 5) == [True, True, True, False, True]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(0, 120))
 def test_a_guard_from_a_saved_state_goes_on_the_same(seed, cut):
     draw = random.Random(seed)

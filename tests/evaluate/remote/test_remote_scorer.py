@@ -240,7 +240,7 @@ def test_another_model_s_tokenizer_is_refused(
         connect(serve(), tokenizer=tmp_path).loglikelihood([Request("different words in", " another language")])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(pieces=st.lists(st.text("ab 从前é", min_size=1, max_size=3), min_size=1, max_size=8), data=st.data())
 def test_the_place_of_a_character_is_the_first_token_that_holds_it_or_what_follows(
     pieces: list[str], data: st.DataObject

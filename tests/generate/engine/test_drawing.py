@@ -11,7 +11,7 @@ from ensue.generate.sampling import choose
 from ensue.generate.settings import Sampling
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 10**6),
     size=st.sampled_from([3, 40, 700, 3000]),

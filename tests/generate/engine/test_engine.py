@@ -86,7 +86,7 @@ requests = st.builds(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_every_request_gets_what_it_would_get_alone(model, passes, data: st.DataObject) -> None:
     wanted = data.draw(st.lists(requests, min_size=1, max_size=7))

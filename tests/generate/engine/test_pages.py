@@ -36,7 +36,7 @@ def check(pool: PagePool, readers: list[Reader]) -> None:
     assert len(owned) == len(set(owned))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_pages_are_never_lost_or_lent_twice(data: st.DataObject) -> None:
     pool = PagePool(data.draw(st.integers(4, 12)))

@@ -83,7 +83,7 @@ def requests(draw: st.DrawFn) -> Request:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(patterns=patterns, data=st.data())
 def test_log_probabilities_are_those_of_a_forward_pass(patterns: tuple[Pattern, ...], data: st.DataObject) -> None:
     """Prompts in pieces, several guesses at once, any company, and requests that are cancelled, with room for little
@@ -134,7 +134,7 @@ def needed(pattern: Pattern, length: int, *, span: int, heads: int) -> tuple[int
     return most, -(-int(summaries.sum(0).max()) // PAGE)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     pattern=st.one_of(fixed, banded),
     context=st.integers(1, 200),

@@ -101,7 +101,7 @@ def test_transformers_renders_and_reads_the_run(run: Path) -> None:
 
 
 @given(budget=st.integers(20, 400), seed=st.integers(0, 5))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_a_step_is_the_same_however_it_is_cut(budget: int, seed: int) -> None:
     """The mean over all answers' tokens, and its gradient, beside each conversation alone, in fp64."""
     tokenizer = train_byte_level(iter(["say rivers carry sea keep stones grey light " * 4]), vocab_size=280)

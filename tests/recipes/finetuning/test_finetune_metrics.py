@@ -12,7 +12,7 @@ stats = pytest.importorskip("scipy.stats")
 
 
 @pytest.mark.filterwarnings("ignore:A single label was found")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 5), st.integers(1, 40), st.integers(0, 999))
 def test_of_classes(classes: int, count: int, seed: int) -> None:
     draw = np.random.default_rng(seed)
@@ -26,7 +26,7 @@ def test_of_classes(classes: int, count: int, seed: int) -> None:
     assert metrics.f1(right, said, classes=classes) == pytest.approx(theirs)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(3, 40), st.integers(0, 999))
 def test_of_scores(count: int, seed: int) -> None:
     draw = np.random.default_rng(seed)

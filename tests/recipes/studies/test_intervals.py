@@ -11,7 +11,7 @@ from scipy import stats
 from ensue.recipes.studies.intervals import over_seeds, paired_difference
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=8).filter(lambda values: np.std(values) > 1e-6))
 def test_the_interval_over_seeds_is_scipys(values: list[float]) -> None:
     found = over_seeds(values)

@@ -20,7 +20,7 @@ def spans(found) -> list[tuple[int, int]]:
     return list(zip(found.starts.tolist(), found.stops.tolist(), strict=True))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TEXTS, SIZES)
 def test_the_kernels_cut_what_plain_python_cuts(text, size):
     plain = list(plain_grams(text, size))
@@ -33,7 +33,7 @@ def test_the_kernels_cut_what_plain_python_cuts(text, size):
     assert len({value for values in by_units.values() for value in values}) == len(by_units)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(TEXTS, TEXTS, SIZES)
 def test_a_set_finds_what_python_sets_find(text, other, size):
     known = {units for _, _, units in plain_grams(other, size)}

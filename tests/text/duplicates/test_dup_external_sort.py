@@ -11,7 +11,7 @@ from ensue.text.duplicates.external_sort import ExternalSort
 ROWS = st.lists(st.tuples(*[st.one_of(st.integers(0, 3), st.integers(0, 2**64 - 1))] * 3), max_size=60)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(rows=ROWS, unique=st.booleans(), memory=st.sampled_from([1, 300, 1 << 20]), cut=st.integers(1, 7))
 def test_rows_come_out_as_python_sorts_them(tmp_path_factory, rows, unique, memory, cut):
     folder = tmp_path_factory.mktemp("sort") / "rows"

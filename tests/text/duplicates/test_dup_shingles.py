@@ -21,7 +21,7 @@ UNSPACED = st.text(alphabet="春眠不覺曉，。？ a１！ไท々\U00020000
 TEXTS = st.lists(st.one_of(LETTERS, UNSPACED, st.text(max_size=80), st.just("\udc80 lone")), max_size=6)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(texts=TEXTS, shingle=st.sampled_from(["auto", "words", "characters"]), size=st.integers(1, 6))
 def test_kernel_and_twin_agree(texts, shingle, size):
     found = sketch(texts, shingle=shingle, size=size, bands=3, rows=2)

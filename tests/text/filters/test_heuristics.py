@@ -28,7 +28,7 @@ def judge(step: DocumentStep, text: str, **meta: str) -> Verdict:
     return step.prepare()(Document.of(text, "a.txt", meta))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.text(st.one_of(st.sampled_from("ab. \n-#。中的…\"'{"), st.characters(exclude_categories=["Cs"])), max_size=300)
 )

@@ -38,7 +38,7 @@ def test_the_library_says_the_same_of_27_languages(shared_data: Path) -> None:
     assert ours().languages == frozenset(theirs().labels)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.text(max_size=60), st.text(alphabet="АБВабвћђљ -éÉa\u0301zZ", max_size=60)))
 def test_the_library_says_the_same_of_any_text(text: str) -> None:
     assert ours().identify(text) == theirs().classify(text)

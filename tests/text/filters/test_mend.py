@@ -87,7 +87,7 @@ def test_real_text_in_27_languages_is_left_alone(shared_data: Path) -> None:
 MIXED_UP = "".join(chr(code) for code in range(0x80, 0x180)) + "–—‘’“”•…€™œŠžВГРСвЂГў√≈∂†‚Ä´β\u2028 \n.aZ°"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.text(alphabet=MIXED_UP, max_size=12))
 def test_what_is_not_even_shown_to_ftfy_is_what_it_would_leave_alone(text: str) -> None:
     from ftfy import fix_encoding
@@ -102,7 +102,7 @@ def test_a_line_without_end_takes_its_share_of_time() -> None:
     assert mended(text) == text
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=80), st.sampled_from(["", "NFC", "NFKC"]))
 def test_properties(text: str, form: Literal["", "NFC", "NFKC"]) -> None:
     once = mended(text, Mend(mojibake=False, unicode=form))

@@ -81,7 +81,7 @@ pieces = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(pieces, max_size=14).map("".join))
 def test_masking_twice_is_masking_once(text: str) -> None:
     once = masked(text, accounts=True)

@@ -183,7 +183,7 @@ def test_entities_are_not_followed(tmp_path: Path) -> None:
     assert "before" in documents[0].text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_damage_anywhere_is_a_skip_at_worst(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     ending = data.draw(st.sampled_from(["epub", "docx", "pdf"]))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
@@ -207,7 +207,6 @@ def passage(key: int) -> Passage:
     return Passage(key, False, key, key, np.zeros(1, np.int32), np.ones(1, np.uint16))
 
 
-@settings(deadline=None)
 @given(
     st.sets(st.integers(0, 1000), max_size=60),
     st.integers(1, 20),

@@ -40,7 +40,7 @@ def test_table_says_what_the_twin_says() -> None:
     assert [int(table[code]) >> 24 for code in codes] == [kind_of(chr(code)) for code in codes]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(texts)
 def test_buckets_are_murmur_hashes_of_the_tokens(text: str) -> None:
     hashes = [int(murmurhash3_32(token.encode("utf-8", "surrogatepass"))) for token in tokens(text)]
@@ -64,7 +64,7 @@ def model_of(seed: int, passage: int) -> QualityModel:
     return QualityModel(weights, 0.3, passage, {"alpha": 9.0})
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text("ab c", max_size=60), max_size=5)
 )

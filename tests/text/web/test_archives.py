@@ -271,7 +271,7 @@ def test_a_record_whose_gzip_header_is_damaged_is_counted(tmp_path: Path) -> Non
     assert skipped.count == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_nothing_breaks_whatever_bytes_are_wrong(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     packed = data.draw(st.booleans())

@@ -144,7 +144,7 @@ def test_what_larger_encodings_are_declared_as() -> None:
         assert decode_page(data, declared=label)[0] == f"<p>{text}</p>"  # type: ignore[index]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300), st.sampled_from(["", "utf-8", "gb2312", "shift_jis", "big5", "koi8-r", "utf-16"]))
 def test_any_bytes_give_text_that_can_be_stored_or_nothing(data: bytes, declared: str) -> None:
     decoded = decode_page(data, declared=declared)

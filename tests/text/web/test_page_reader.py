@@ -96,7 +96,7 @@ def test_plain_python_says_the_same() -> None:
 
 
 @given(SOUP)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_any_page_makes_a_tree(page: str) -> None:
     tree = read_tree(page)
     numbers = range(1, len(tree.tag))

@@ -61,7 +61,7 @@ def test_domains() -> None:
     assert not is_in_domain("wikipedia.org.example", "wikipedia.org")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=40), st.sampled_from(["http", "https"]))
 def test_a_key_is_its_own_key(path: str, scheme: str) -> None:
     key = url_key(f"{scheme}://www.example.org/{path}")

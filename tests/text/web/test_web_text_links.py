@@ -134,7 +134,7 @@ def test_bad_rows_do_not_cost_the_good_ones(tmp_path: Path) -> None:
 links = st.tuples(st.integers(0, 8), st.integers(-5, 9), st.integers(1, 28))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(links, min_size=1, max_size=30), st.integers(0, 5), st.integers(1, 28))
 def test_against_the_rule_said_slowly(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int, int]], least: int, last: int
