@@ -1,7 +1,7 @@
 """A model's weights in the order in which one C++ call reads them, in fp32, bf16, int8 or int4.
 
-The call is a whole forward pass over a paged cache (`ensue/core/kernels/inference.cpp`), for models it knows: dense or
-banded attention and a width that is a multiple of 64. `GPT.forward` is its slow twin.
+The call is a whole forward pass over a paged cache (`ensue/core/kernels/inference.cpp`), for models it knows:
+attention to all, to a band or to the own block, and a width that is a multiple of 64. `GPT.forward` is its slow twin.
 
 Legend: O outputs, K inputs, V vocabulary, W width, C context, D head width.
 """
@@ -26,7 +26,7 @@ from ensue.model.block import MLP, Block, GatedMLP
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
 from ensue.model.norm import LayerNorm, Norm
-from ensue.model.patterns import Banded, Dense, Pattern
+from ensue.model.patterns import Band, Blocks, Columns, Pattern, TwoWay
 from ensue.model.rotary import rotation_of
 
 KINDS: dict[Precision, int] = {"fp32": 0, "bf16": 1, "int8": 2, "int4": 3}
@@ -63,6 +63,7 @@ class _Layer(ctypes.Structure):
         ("query_gain", ctypes.c_void_p),
         ("key_gain", ctypes.c_void_p),
         ("window", ctypes.c_long),
+        ("block", ctypes.c_long),
         ("group", ctypes.c_long),
         ("place", ctypes.c_long),
     )
@@ -106,7 +107,7 @@ def why_not_packed(config: GPTConfig) -> str | None:
         return f"its width of {config.width} is no multiple of {BLOCK}"
     if config.head_width % 16 or config.head_width > WIDEST_HEAD:
         return f"its heads are {config.head_width} wide, no multiple of 16 up to {WIDEST_HEAD}"
-    others = {type(pattern).__name__ for pattern in config.patterns if not isinstance(pattern, Dense | Banded)}
+    others = {type(pattern).__name__ for pattern in config.patterns if _run_of(pattern) is None}
     return f"it has {' and '.join(sorted(others))} attention" if others else None
 
 
@@ -236,6 +237,8 @@ class PackedModel:
     def _layer(self, block: Block, pattern: Pattern, group: int, place: int) -> _Layer:
         attention, mlp = block.attention, block.mlp
         gains = [None if norm is None else self._keep(norm.weight.detach().float()) for norm in _head_norms(attention)]
+        run = _run_of(pattern)
+        assert run is not None
         return _Layer(
             self._norm(block.attention_norm),
             self._norm(block.mlp_norm),
@@ -243,7 +246,7 @@ class PackedModel:
             self._into_hidden(mlp),
             self._matrix(F.pad(mlp.down.weight, (0, -mlp.down.in_features % BLOCK)), mlp.down.bias),
             *gains,
-            pattern.window if isinstance(pattern, Banded) else NO_WINDOW,
+            *run,
             group,
             place,
         )
@@ -298,3 +301,16 @@ def _whole(width: int) -> int:
 
 def _head_norms(attention: Attention) -> tuple[Norm | None, Norm | None]:
     return attention.query_norm, attention.key_norm
+
+
+def _run_of(pattern: Pattern) -> tuple[int, int] | None:
+    """How many positions a query sees, and the size of the blocks of which it sees its own, 0 for none; None where it
+    sees more than the one run of positions that ends with it."""
+    match () if isinstance(pattern, TwoWay) else pattern.parts:
+        case (Band(reach),):
+            return reach, 0
+        case (Blocks(stride),):
+            return NO_WINDOW, stride
+        case (Columns(1, 0),):
+            return NO_WINDOW, 0
+    return None

@@ -14,13 +14,14 @@ from ensue.generate.packed import PackedModel, why_not_packed
 from ensue.generate.packing import Precision, pack, quantise, quantise_int4
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
-from ensue.model.patterns import Banded, Dense, Strided
+from ensue.model.patterns import Banded, Dense, Fixed, Strided
 
 SHAPE = {"vocab": 131, "context": 96, "layers": 2, "width": 128, "heads": 4}
 CONFIGS = {
     "gpt2": GPTConfig(**SHAPE),
     "gpt": GPTConfig(**SHAPE, norm_place="post", residual_init="same"),
     "gpt3": GPTConfig(**SHAPE, patterns=(Dense(), Banded(9))),
+    "sparse": GPTConfig(**SHAPE, patterns=(Strided(9, "first"), Fixed(21, 2, "first"))),
     "modern": GPTConfig(
         **{**SHAPE, "vocab": 200},
         norm="rms",

@@ -20,8 +20,10 @@ struct Layer {
     Norm attention_norm, mlp_norm;
     Matrix qkv, out, up, down;
     const float *query_gain, *key_gain;  // of RMSNorms over each head, or null
-    long window;                         // how many positions a query sees, itself among them
+    long window, block;                  // a query sees so many positions, or its own block where it has one
     long group, place;                   // whose pages its keys and values are in, and which of that group's layers it is
+
+    long first(long place) const { return block ? place / block * block : std::max(0l, place - window + 1); }
 };
 
 struct Model {
@@ -176,7 +178,7 @@ struct Pages {
     }
 
     // mixed (D,) = softmax(query keys) values over the positions first .. place; `room` holds their weights
-    void attend(long request, long place, long head, long window, const float* scaled, float* room, float* mixed) const {
+    void attend(long request, long place, long head, long first, const float* scaled, float* room, float* mixed) const {
         T query[256];
         for (long d = 0; d < D; d++) {
             if constexpr (sizeof(T) == 2)
@@ -184,7 +186,7 @@ struct Pages {
             else
                 query[d] = scaled[d];
         }
-        const long first = std::max(0l, place - window + 1), start = first / PAGE * PAGE;
+        const long start = first / PAGE * PAGE;
         __m512 top = _mm512_set1_ps(-INFINITY);
         for (long at = start; at <= place; at += PAGE) {
             __mmask16 seen = first_lanes(place + 1 - at);
@@ -284,7 +286,7 @@ void run(const Model& model, const Pass& pass, int threads) {
 #pragma omp for schedule(dynamic, 4)
             for (long i = 0; i < N * H; i++) {
                 const long n = i / H, h = i % H;
-                pages.attend(pass.requests[n], pass.places[n], h, layer.window, qkv.data + n * 3 * W + h * D, room, mixed.data + n * W + h * D);
+                pages.attend(pass.requests[n], pass.places[n], h, layer.first(pass.places[n]), qkv.data + n * 3 * W + h * D, room, mixed.data + n * W + h * D);
             }
             for (long n = first; n < stop; n++)
                 normalised(mixed.data + n * W, none, W, false, 0, [&](long at, const __m512* y) { inputs.put(n, at, y); });

@@ -8,12 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ensue.core.native import INFERENCE, why_no_kernels
 from ensue.generate.engine.drafts import PromptLookup
 from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.groups import groups_of
 from ensue.generate.engine.pages import PAGE
-from ensue.generate.engine.passes import PlainPasses
+from ensue.generate.engine.passes import PackedPasses, PlainPasses
 from ensue.generate.engine.requests import Request, Told
+from ensue.generate.packed import PackedModel
 from ensue.generate.settings import Sampling
 from ensue.model.config import GPTConfig
 from ensue.model.gpt import GPT
@@ -32,18 +34,20 @@ banded = st.one_of(st.builds(Banded, st.integers(1, 50)), st.builds(Strided, str
 patterns = st.lists(st.one_of(fixed, fixed, strided, banded, st.just(Dense())), min_size=1, max_size=3).map(tuple)
 
 
-def config_of(patterns: tuple[Pattern, ...], *, context: int = CONTEXT, heads: int = HEADS) -> GPTConfig:
+def config_of(
+    patterns: tuple[Pattern, ...], *, context: int = CONTEXT, heads: int = HEADS, head_width: int = 8
+) -> GPTConfig:
     return GPTConfig(
-        vocab=VOCAB, context=context, layers=len(patterns), width=8 * heads, heads=heads, patterns=patterns
+        vocab=VOCAB, context=context, layers=len(patterns), width=head_width * heads, heads=heads, patterns=patterns
     )
 
 
-def model_of(patterns: tuple[Pattern, ...]) -> GPT:
+def model_of(patterns: tuple[Pattern, ...], *, head_width: int = 8) -> GPT:
     """A model that minds what it sees."""
-    model = GPT.build(config_of(patterns), 1).eval()
+    model = GPT.build(config_of(patterns, head_width=head_width), 1).eval()
     torch.manual_seed(2)
     for parameter in model.parameters():
-        parameter.data.add_(torch.randn_like(parameter) * 0.12)
+        parameter.data.add_(torch.randn_like(parameter) * 0.6 / model.config.width**0.5)
     return model
 
 
@@ -155,6 +159,21 @@ def test_a_request_has_the_pages_that_its_patterns_need(
     assert found == (near + far if drops and near < whole else whole)
 
 
+def long_request() -> Request:
+    return Request(tuple(np.random.default_rng(0).integers(0, VOCAB, 100).tolist()), most=50, of_prompt=True)
+
+
+def hear(engine: Engine, requests: list[Request]) -> list[Heard]:
+    """What is told of each request, served beside the others to its end."""
+    heard = {engine.submit(request): Heard(request) for request in requests}
+    while engine.going or engine.waiting:
+        for event in engine.step():
+            heard[event.request].prompt.extend(event.prompt)
+            heard[event.request].new.extend(event.new)
+    assert all(each.whole for each in heard.values())
+    return list(heard.values())
+
+
 @pytest.mark.parametrize(
     ("pattern", "pages"),
     [
@@ -172,20 +191,23 @@ def test_a_request_has_the_pages_that_its_patterns_need(
 )
 def test_a_long_request_fits_the_pages_that_it_needs_and_no_fewer(pattern: Pattern, pages: tuple[int, ...]) -> None:
     model = model_of((pattern, pattern))
-    request = Request(tuple(np.random.default_rng(0).integers(0, VOCAB, 100).tolist()), most=50, of_prompt=True)
-    engine = Engine(PlainPasses(model, pages), pass_tokens=8)
-    heard = Heard(request)
-    engine.submit(request)
-    while engine.going or engine.waiting:
-        for event in engine.step():
-            heard.prompt.extend(event.prompt)
-            heard.new.extend(event.new)
-    heard.check(model)
-    assert heard.whole
+    request = long_request()
+    hear(Engine(PlainPasses(model, pages), pass_tokens=8), [request])[0].check(model)
     for group in range(len(pages)):
         fewer = [count - (number == group) for number, count in enumerate(pages)]
         with pytest.raises(ValueError, match="more than the whole cache"):
             Engine(PlainPasses(model, fewer), pass_tokens=8).submit(request)
+
+
+@pytest.mark.skipif(why_no_kernels(INFERENCE) is not None, reason="no packed kernels here")
+def test_the_packed_pass_keeps_a_band_or_a_block() -> None:
+    """In the same few pages, alone and beside others."""
+    patterns = (Strided(16, "first"), Fixed(16, 2, "first"), Fixed(24, 1, "first"))
+    model = model_of(patterns, head_width=64)
+    passes = PackedPasses(PackedModel.of(model, "fp32"), (4, 5, 6))
+    requests = [long_request(), Request((1, 2, 3), most=40), long_request()]
+    for each in hear(Engine(passes, pass_tokens=8), requests):
+        each.check(model)
 
 
 def test_layers_that_keep_the_same_share_pages() -> None:
@@ -208,11 +230,6 @@ def test_short_requests_that_drop_nothing_share_their_beginnings() -> None:
     short = [Request((*words[:32], number), most=6) for number in range(3)]
     long = Request(tuple(words), most=8)
     engine = Engine(PlainPasses(model, (30, 20, 4)), pass_tokens=24)
-    heard = {engine.submit(request): Heard(request) for request in (*short, long, long)}
-    while engine.going or engine.waiting:
-        for event in engine.step():
-            heard[event.request].new.extend(event.new)
-    for each in heard.values():
+    for each in hear(engine, [*short, long, long]):
         each.check(model)
-        assert each.whole
     assert engine.reused_tokens == 2 * 32
