@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -68,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+    if arguments is None:
+        atexit.register(gc.freeze)  # what this process holds goes with it, and need not be looked through
     return code
 
 

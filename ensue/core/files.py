@@ -18,6 +18,11 @@ class Damaged(ValueError):
     """A file is missing, or is not what was written."""
 
 
+def cache_folder() -> Path:
+    """Where what was made for this machine is kept: the user's cache, which XDG_CACHE_HOME may move."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ensue"
+
+
 @contextmanager
 def folder_aside(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target`; rename it to `target` if the block succeeds, remove it if it does not.

@@ -22,6 +22,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ensue.core.files import cache_folder
+
 LARGE_BLOCKS = "large_blocks.cpp"
 """torch's memory for large tensors, on any Linux: a library of its own, built against torch's headers."""
 
@@ -102,7 +104,7 @@ def load_kernels(library: Library = TRAINING) -> Kernels:
         raise Unavailable(f"this processor lacks {', '.join(missing)}")
     compiler = _compiler()
     with as_file(files("ensue.core") / "kernels") as sources:
-        path = _cache_folder() / f"{library.name}-{_fingerprint(library, sources)}.so"
+        path = cache_folder() / f"{library.name}-{_fingerprint(library, sources)}.so"
         if not path.exists():
             if compiler is None:
                 raise Unavailable("no C++ compiler was found; install g++ or clang++")
@@ -126,7 +128,7 @@ def load_large_blocks(smallest: int) -> bool:
     with as_file(files("ensue.core") / "kernels") as sources:
         code = (sources / LARGE_BLOCKS).read_bytes()
         digest = hashlib.sha256(" ".join((torch.__version__, *flags)).encode() + code).hexdigest()[:16]
-        path = _cache_folder() / f"large-blocks-{digest}.so"
+        path = cache_folder() / f"large-blocks-{digest}.so"
         if not path.exists():
             compiler = _compiler()
             if compiler is None:
@@ -183,11 +185,6 @@ def _fingerprint(library: Library, sources: Path) -> str:
     for name in (*library.headers, *library.sources):
         digest.update((sources / name).read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _cache_folder() -> Path:
-    """Where built kernels are kept: the user's cache, which XDG_CACHE_HOME may move."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ensue"
 
 
 @cache

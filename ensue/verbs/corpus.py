@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -71,7 +69,6 @@ class Curate:
         from ensue.recipes.corpora.tokens import check_weights, folder_of, write_tokens
         from ensue.recipes.display import Display
 
-        atexit.register(gc.freeze)  # what this process holds then goes with it, and need not be looked through
         display = Display()
         if not self.sources:
             raise ValueError("say what to curate: ensue curate pages/ --out corpora/mine")

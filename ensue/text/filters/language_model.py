@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ensue.core.files import folder_aside
+from ensue.core.files import cache_folder, folder_aside
 
 ARRAYS = ("weights", "prior", "languages", "moves", "rows", "features")
 
@@ -94,7 +93,7 @@ def load_language_model() -> LanguageModel:
     except ImportError as error:
         raise ValueError("Language needs py3langid; type: pip install 'ensue[corpus]'") from error
     packed = Path(langid.MODEL_DIR / langid.MODEL_FILE)
-    folder = _cache() / f"language-{hashlib.blake2b(packed.read_bytes(), digest_size=8).hexdigest()}"
+    folder = cache_folder() / f"language-{hashlib.blake2b(packed.read_bytes(), digest_size=8).hexdigest()}"
     try:
         return _mapped(folder)
     except (OSError, ValueError):
@@ -124,8 +123,3 @@ def _unpacked(packed: Path) -> LanguageModel:
 
 def _mapped(folder: Path) -> LanguageModel:
     return LanguageModel(*(np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in ARRAYS))
-
-
-def _cache() -> Path:
-    """Where what was made for this machine is kept: the user's cache, which XDG_CACHE_HOME may move."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ensue"
