@@ -22,6 +22,9 @@ from ensue.text.curation.store import Store
 
 EngineName = Literal["local", "ray"]
 LEAST_MEMORY = 1 << 30
+ALMOST_ALL, SOME = 0.9, 20
+"""A step that drops this share, of so many documents or more, is worth a second look."""
+
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -120,9 +123,23 @@ def show_summary(summary: Summary, display: Display) -> None:
         dropped = sum(documents for documents, _ in tally["dropped"].values())
         table.add_row(str(tally["step"]), f"{tally['documents_in']:,}", f"{dropped:,}", why + more)
     display.show(table)
+    for name in drastic_steps(summary):
+        more = ", and what other values of --alpha would keep" if name == "quality filter" else ""
+        display.say(f"{name} dropped almost all that came to it; report.html shows samples of it{more}", style="yellow")
     for reason, count in summary.skipped.items():
         display.say(f"skipped {count:,}: {reason}", style="dim")
     display.say(f"{summary.documents:,} documents, {summary.bytes / 1e6:,.1f} MB in the corpus")
+
+
+def drastic_steps(summary: Summary) -> list[str]:
+    """The steps that dropped more than nine tenths of 20 documents or more."""
+    tallies = [tally for one in summary.passes for tally in one if tally["documents_in"] >= SOME]
+    dropped = [sum(documents for documents, _ in tally["dropped"].values()) for tally in tallies]
+    return [
+        str(tally["step"])
+        for tally, count in zip(tallies, dropped, strict=True)
+        if count > ALMOST_ALL * tally["documents_in"]
+    ]
 
 
 class _Bars:

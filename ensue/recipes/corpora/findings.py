@@ -10,6 +10,7 @@ from typing import Any
 
 from ensue.text.curation.ledger import read_ledger
 from ensue.text.curation.store import Store
+from ensue.text.quality.report import Judged
 
 VALUES = 50_000
 """Documents, about, whose numbers are drawn in a histogram; they are chosen by their ids."""
@@ -46,6 +47,7 @@ class Findings:
     samples   a few documents by (outcome, step, reason)
     clusters  the largest clusters of duplicates
     lengths   UTF-8 bytes of a sample of documents as they were read, and of those that came through
+    judged    what quality filters said of a sample of documents, by step
     """
 
     numbers: dict[tuple[str, str], tuple[list[float], list[float]]] = field(default_factory=dict)
@@ -53,6 +55,7 @@ class Findings:
     samples: dict[tuple[str, str, str], list[Sample]] = field(default_factory=dict)
     clusters: list[Cluster] = field(default_factory=list)
     lengths: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
+    judged: dict[str, list[Judged]] = field(default_factory=dict)
 
 
 def gather(store: Store, documents: int) -> Findings:
@@ -76,6 +79,7 @@ def gather(store: Store, documents: int) -> Findings:
                 if row["outcome"] == "kept":
                     found.lengths[1].append(row["bytes_out"])
             _add_facts(found, told, row["outcome"])
+            _add_judged(found, row, told)
     found.clusters = sorted(clusters.values(), key=lambda cluster: (-cluster.size, cluster.id))[:CLUSTERS]
     return found
 
@@ -96,3 +100,10 @@ def _add_facts(found: Findings, told: list[Any], outcome: str) -> None:
                     found.words.setdefault((step, fact), Counter())[value] += 1
             else:
                 found.numbers.setdefault((step, fact), ([], []))[int(ended)].append(float(value))
+
+
+def _add_judged(found: Findings, row: Mapping[str, Any], told: list[Any]) -> None:
+    for step, _, facts in told:
+        if {"score", "draw"} <= facts.keys():
+            judged = Judged(facts["score"], facts["draw"], row["bytes"], row["collection"])
+            found.judged.setdefault(step, []).append(judged)

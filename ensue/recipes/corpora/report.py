@@ -6,7 +6,9 @@ import html
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ensue.recipes.corpora.drawing import LAYOUT
 from ensue.recipes.corpora.findings import Cluster, Findings, Sample, gather
+from ensue.recipes.corpora.quality import quality_sections
 from ensue.text.curation.curate import Summary, read_summary
 from ensue.text.curation.store import Store
 
@@ -35,12 +37,15 @@ def write_report(store: Store) -> str:
     """Write report.html into a finished corpus; returns its name there. Raises ValueError for an unfinished one."""
     summary = read_summary(store)
     read = summary.passes[0][0]["documents_in"] if summary.passes[0] else summary.documents
-    store.write(REPORT, render(summary, gather(store, read), title=store.place.rstrip("/").rsplit("/", 1)[-1]).encode())
+    found = gather(store, read)
+    quality = list(quality_sections(store, found.judged))
+    title = store.place.rstrip("/").rsplit("/", 1)[-1]
+    store.write(REPORT, render(summary, found, title=title, quality=quality).encode())
     return REPORT
 
 
-def render(summary: Summary, found: Findings, *, title: str) -> str:
-    """The page."""
+def render(summary: Summary, found: Findings, *, title: str, quality: Sequence[str | Any] = ()) -> str:
+    """The page; `quality` are parts of it as `quality_sections` makes them."""
     steps = [step for one in summary.passes for step in one if step["documents_in"]]
     figures = [_sankey(steps), *_histograms(found)]
     pictures = [_as_html(figure, first=index == 0) for index, figure in enumerate(figures)]
@@ -58,6 +63,7 @@ def render(summary: Summary, found: Findings, *, title: str) -> str:
         "<h2>What was measured</h2>",
         f'<div class="grid">{"".join(f"<div>{picture}</div>" for picture in pictures[1:])}</div>',
         *_words(found),
+        *(part if isinstance(part, str) else _as_html(part, first=False) for part in quality),
         "<h2>Clusters of duplicates</h2>",
         _clusters(found.clusters),
         "<h2>Samples</h2>",
@@ -98,15 +104,7 @@ def _sankey(steps: Sequence[Mapping[str, Any]]) -> Any:
     colors = ["rgba(180,88,74,0.35)" if target >= count else "rgba(59,110,165,0.3)" for target in targets]
     link = {"source": sources, "target": targets, "value": values, "color": colors}
     figure = graph_objects.Figure(graph_objects.Sankey(node=node, link=link, arrangement="snap"))
-    return figure.update_layout(height=max(320, 40 * (len(labels) - count) + 120), width=1000, **_LAYOUT)
-
-
-_LAYOUT: dict[str, Any] = {
-    "margin": {"l": 10, "r": 10, "t": 30, "b": 30},
-    "paper_bgcolor": "rgba(0,0,0,0)",
-    "plot_bgcolor": "rgba(0,0,0,0)",
-    "font": {"color": "#808792", "size": 12},
-}
+    return figure.update_layout(height=max(320, 40 * (len(labels) - count) + 120), width=1000, **LAYOUT)
 
 
 def _histograms(found: Findings) -> Iterator[Any]:
@@ -144,7 +142,7 @@ def _histogram(
         counts, _ = np.histogram(data, bins=edges)
         places = (shown[:-1] + shown[1:]) / 2
         figure.add_bar(x=places, y=counts, width=np.diff(shown), name=name, marker_color=color, opacity=0.75)
-    figure.update_layout(title=title, barmode="overlay", height=260, legend={"orientation": "h", "y": -0.2}, **_LAYOUT)
+    figure.update_layout(title=title, barmode="overlay", height=260, legend={"orientation": "h", "y": -0.2}, **LAYOUT)
     return figure.update_xaxes(type="log" if wide else "linear")
 
 

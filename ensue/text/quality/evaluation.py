@@ -52,9 +52,9 @@ def write_evaluation(out: Path, evaluation: Evaluation) -> None:
     (out / FILE).write_text(said + "\n", encoding="utf-8")
 
 
-def read_evaluation(out: Path) -> Evaluation:
-    """Read what `write_evaluation` wrote."""
-    said: dict[str, Any] = json.loads((out / FILE).read_text(encoding="utf-8"))
+def read_evaluation(data: bytes | str) -> Evaluation:
+    """From the contents of an evaluation.json."""
+    said: dict[str, Any] = json.loads(data)
     said["decisive"] = tuple(Decisive(**{**each, "tokens": tuple(each["tokens"])}) for each in said["decisive"])
     said["roc"] = tuple((false, true) for false, true in said["roc"])
     for name in ("reference_scores", "raw_scores"):

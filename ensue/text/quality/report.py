@@ -1,15 +1,11 @@
-"""What a quality filter did, for people to look at: how well it tells, what decides, what was kept."""
+"""What a quality filter kept, for people to look at: by score, length and collection, and with other alphas."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from ensue.text.quality import model as model_file
 from ensue.text.quality.draw import is_kept, with_other_alpha
-from ensue.text.quality.evaluation import Evaluation, read_evaluation
-from ensue.text.quality.model import QualityModel
 
 ALPHAS = (0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 9.0, 12.0, 15.0, 20.0)
 SCORE_BINS = 10
@@ -47,13 +43,11 @@ class Share:
 class QualityReport:
     """What the filter did.
 
-    evaluation     AUC, ROC and decisive features on documents held out of training
     alpha          what it was run with
     by_score       ten tenths;  by_length  powers of four of bytes;  by_collection  by name
     by_alpha       what other alphas would keep of the same documents with the same chances
     """
 
-    evaluation: Evaluation
     alpha: float
     everything: Share
     by_score: tuple[Share, ...]
@@ -62,9 +56,8 @@ class QualityReport:
     by_alpha: tuple[Share, ...]
 
 
-def report_quality(out: Path, judged: Iterable[Judged]) -> QualityReport:
-    """The report from what `QualityFilter.decide` wrote to `out` and from what its judge said, which is read once."""
-    alpha = float(QualityModel.load(out / model_file.FILE).settings["alpha"])
+def report_quality(judged: Iterable[Judged], alpha: float) -> QualityReport:
+    """The report from what a filter with this alpha said of documents, which is read once."""
     everything = Share("all")
     scores = [Share(f"{low / SCORE_BINS:.1f} to {(low + 1) / SCORE_BINS:.1f}") for low in range(SCORE_BINS)]
     alphas = {other: Share(f"{other:g}") for other in sorted({*ALPHAS, alpha})}
@@ -84,7 +77,6 @@ def report_quality(out: Path, judged: Iterable[Judged]) -> QualityReport:
         for other, share in alphas.items():
             share.add(each, kept if other == alpha else is_kept(each.score, with_other_alpha(each.draw, alpha, other)))
     return QualityReport(
-        read_evaluation(out),
         alpha,
         everything,
         tuple(scores),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from ensue.text.curation.curate import curate
 from ensue.text.curation.passes import Done, Task
 from ensue.text.curation.store import Store
 from ensue.text.filters.length import Length
+from ensue.text.quality.step import QualityFilter
 
 
 class Here:
@@ -57,3 +59,35 @@ def test_findings_are_those_of_the_ledger(corpus: Store) -> None:
 def test_an_unfinished_corpus(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not a curated corpus"):
         write_report(Store(tmp_path))
+
+
+def test_what_the_quality_filter_kept_and_would_keep(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    draw = random.Random(1)
+    good, bad = ["the tide turns", "a boat sails", "gulls cry"], ["buy now", "click here", "best price <b>"]
+    (tmp_path / "reference.jsonl").write_text("".join(f'{{"text": "{_prose(draw, good)}"}}\n' for _ in range(80)))
+    (tmp_path / "texts").mkdir()
+    for number in range(120):
+        words = good if number % 3 == 0 else bad
+        (tmp_path / "texts" / f"{number:03}.txt").write_text(_prose(draw, words), encoding="utf-8")
+    steps = [QualityFilter(reference=(str(tmp_path / "reference.jsonl"),), features=1 << 12, alpha=3.0)]
+    summary = curate({"mine": [str(tmp_path / "texts")]}, steps, str(tmp_path / "corpus"), engine=Here())
+    store = Store(tmp_path / "corpus")
+    page = store.read(write_report(store)).decode()
+    found = re.findall(r'<tr><td>(?:<b>)?([\w.]+)(?:</b>)?</td><td class="n">120</td><td class="n">(\d+)</td>', page)
+    kept = {name: int(count) for name, count in found}
+    assert kept["3"] == kept["mine"] == summary.documents
+    assert kept["0.5"] >= kept["1"] >= kept["3"] >= kept["9"]
+    assert kept["0.5"] > kept["9"]
+    speaks_for, speaks_against = (
+        re.search(rf"<b>speaks {side}</b>(.*?)</p>", page) for side in ("for the reference", "against it")
+    )
+    assert speaks_for
+    assert speaks_against
+    assert set(re.findall("<code>(.*?)</code>", speaks_for[1])) <= set(" ".join(good).split())
+    assert re.findall("<code>(.*?)</code>", speaks_against[1])[0] in " ".join(bad).split()
+    assert "AUC" in page
+
+
+def _prose(draw: random.Random, phrases: Sequence[str]) -> str:
+    return ". ".join(draw.choice(phrases) for _ in range(30))

@@ -21,6 +21,7 @@ from ensue.core.config import from_dict, to_dict
 from ensue.text.curation.step import Arrays, CorpusStep, number_of
 from ensue.text.document import Document
 from ensue.text.quality.draw import is_kept, keep_probability, pareto_draw, with_other_alpha
+from ensue.text.quality.evaluation import read_evaluation
 from ensue.text.quality.judging import DROPPED, KnownQuality
 from ensue.text.quality.passages import Cutting, Passage, Sample, most_of_part
 from ensue.text.quality.report import Judged, report_quality
@@ -135,7 +136,7 @@ def test_report(reference: Path, tmp_path: Path) -> None:
         pairs = zip(documents, facts, strict=True)
         return [Judged(float(f["score"]), float(f["draw"]), len(d.text), d.meta["collection"]) for d, f in pairs]
 
-    report = report_quality(tmp_path, judged())
+    report = report_quality(judged(), 3.0)
     kept = [document for document in documents if judge(0, document).documents]
     assert (report.everything.documents, report.everything.documents_kept) == (240, len(kept))
     assert report.everything.bytes_kept == sum(len(document.text) for document in kept)
@@ -146,7 +147,7 @@ def test_report(reference: Path, tmp_path: Path) -> None:
     other = KnownQuality(str(tmp_path / "model.npz")).prepare()
     rerun = [document for document in documents if other(document).documents]
     assert next(share.documents_kept for share in report.by_alpha if share.name == "9") == len(rerun)
-    evaluation = report.evaluation
+    evaluation = read_evaluation((tmp_path / "evaluation.json").read_bytes())
     assert evaluation.roc[0] == (0.0, 0.0)
     assert evaluation.roc[-1] == (1.0, 1.0)
     assert sum(evaluation.reference_scores) == evaluation.reference
