@@ -27,7 +27,7 @@ def quality_sections(store: Store, judged: Mapping[str, Sequence[Judged]]) -> It
             continue
         report = report_quality(documents, alphas[0])
         yield f"<h2>The {html.escape(name)}</h2>"
-        yield f'<p class="faint">Of {len(documents):,} documents that it judged, in a large corpus drawn by their ids.</p>'
+        yield f'<p class="faint">Of {len(documents):,} documents it judged; in a large corpus drawn by their ids.</p>'
         yield _by_score(report)
         yield _shares("alpha", report.by_alpha, marked=f"{report.alpha:g}")
         yield _shares("length", report.by_length)
