@@ -78,7 +78,7 @@ def test_what_a_run_leaves(run: Path, model: Path, table: Path) -> None:
         asked = f"User: {row['instruction']}\nAssistant:"
         ids = lm.tokenizer.encode(asked) + lm.tokenizer.encode(" " + row["output"]) + [lm.tokenizer.end]
         first = len(lm.tokenizer.encode(asked))
-        logs = lm.model(torch.tensor([ids[:-1]])).log_softmax(-1)[0].double()
+        logs = lm.model(torch.tensor([ids[:-1]])).detach().log_softmax(-1)[0].double()
         nats -= float(sum(logs[place - 1, ids[place]] for place in range(first, len(ids))))
         tokens, size = tokens + len(ids) - first, size + len((" " + row["output"]).encode())
     assert best["val_loss"] == pytest.approx(nats / tokens, rel=1e-4)
