@@ -18,14 +18,15 @@ class Curate:
 
       ensue curate pages/ --recipe own --out corpora/mine
       ensue curate crawl=warc/ webtext=links/ --recipe gpt3 --reference books/ --against tests/ --out corpora/web
+      ensue curate pages/ --recipe mine.py --out corpora/mine
     """
 
     sources: Positional[tuple[str, ...]]
     """Files, folders or URLs, each with a name for its collection if wanted: NAME=PATH."""
     out: str
     """Folder or URL to write; it must not exist, unless it was begun by the same command."""
-    recipe: Literal["own", "webtext", "gpt3", "books"] = "own"
-    """Which steps: your own text, GPT-2's WebText, GPT-3's filtered crawl, or books."""
+    recipe: str = "own"
+    """Which steps: own (your text), webtext (GPT-2), gpt3 (its filtered crawl), books, or FILE.py with a list steps."""
     language: tuple[str, ...] = ()
     """Keep documents in these languages, such as en or zh."""
     links: Path | None = None

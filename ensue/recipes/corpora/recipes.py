@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ensue.core.config import suggest
 from ensue.text.contamination.decontaminate import Decontaminate
-from ensue.text.curation.step import Step
+from ensue.text.curation.step import CorpusStep, DocumentStep, Step
 from ensue.text.duplicates.near import GPT3_BANDS, NearDuplicates
 from ensue.text.duplicates.repeats import RepeatedTexts, RepeatedUrls
 from ensue.text.filters.gopher_quality import GopherQuality
@@ -121,10 +123,40 @@ RECIPES: Mapping[str, Callable[[Choices], list[Step]]] = {"own": own, "webtext":
 
 
 def steps_of(name: str, choices: Choices) -> list[Step]:
-    """The steps of the recipe called `name`; ValueError names the nearest one there is, or what it needs."""
+    """The steps of the recipe called `name`, or of one's own, a Python file with a list `steps`.
+
+    ValueError names the nearest one there is, what it needs, or what is wrong with the file.
+    """
+    if name.endswith(".py"):
+        if replace(choices, seed=0) != Choices():  # the seed also decides what is held out
+            raise ValueError(f"{name} says itself what its steps do; write there what you would say by options.")
+        return steps_in(Path(name))
     if name not in RECIPES:
-        raise ValueError(f"there is no recipe {name!r}{suggest(name, RECIPES)}")
+        raise ValueError(f"there is no recipe {name!r}{suggest(name, RECIPES)}; a file of your own ends in .py")
     return RECIPES[name](choices)
+
+
+def steps_in(path: Path) -> list[Step]:
+    """The list `steps` of a Python file. Raises ValueError where there is none, or one that workers could not load."""
+    try:
+        found = runpy.run_path(str(path)).get("steps")
+    except FileNotFoundError as error:
+        raise ValueError(f"there is no recipe {path}; write one, or name one of {', '.join(RECIPES)}.") from error
+    except Exception as error:
+        raise ValueError(f"{path} could not be run: {type(error).__name__}: {error}") from error
+    if not isinstance(found, list) or not found:
+        example = "from ensue.recipes.corpora.steps import Extract, C4Rules; steps = [Extract(), C4Rules()]"
+        raise ValueError(f"{path} has no list named steps; write for example: {example}")
+    for step in found:
+        if not isinstance(step, DocumentStep | CorpusStep) or isinstance(step, type):
+            raise ValueError(f"{path}: {step!r} in steps is no step; a step is made, such as C4Rules().")
+        if type(step).__module__ not in sys.modules:
+            name = type(step).__name__
+            raise ValueError(
+                f"{path}: workers cannot import {name} from a recipe; put it into a module of its own that is on "
+                "PYTHONPATH, and import it."
+            )
+    return found
 
 
 def _language(choices: Choices) -> list[Step]:
