@@ -61,10 +61,6 @@ def draw_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     ui.html(f'<table class="plain"><tr>{heads}</tr>{body}</table>', sanitize=False).classes("scroll")
 
 
-def _cell(cell: str, *, numbers: bool) -> str:
-    return f'<td class="{"n" if numbers else "source"}">{cell}</td>'
-
-
 def sizes_figure(sizes: Sizes, name: str) -> Figure:
     """How many documents there are of each size."""
     bar = {"type": "bar", "x": list(edge_labels()), "y": list(sizes.by_size), "marker": {"color": COLOURS[0]}}
