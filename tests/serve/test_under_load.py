@@ -97,7 +97,7 @@ def test_a_stop_string_frees_its_place_at_once(server) -> None:
 
 def test_too_large_too_long_and_too_many(slow_lm: LM, start) -> None:
     scored = {**LONG, "logprobs": 5}  # which takes longer
-    here = start(slow_lm, limits=Limits(body=2000, seconds=0.5, tokens=5000, queue=128))
+    here = start(slow_lm, limits=Limits(body=2000, seconds=0.2, tokens=5000, queue=128))
     assert here.http.post("/v1/completions", json={"prompt": "a" * 3000}).status_code == 413
 
     def pieces():
