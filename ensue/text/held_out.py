@@ -18,7 +18,8 @@ from ensue.text.document import Document
 
 ENOUGH = 20
 Part = Literal["train", "held_out"]
-_PLACE_IN_FILE = re.compile(r"(?:@\d+)?:\d+$|#\d+$")
+_OF_PIECES = r"(?:(?<=\.jsonl)|(?<=\.warc\.gz)|(?<=\.wet\.gz))"  # files that are read in pieces
+_PLACE_IN_FILE = re.compile(rf"(?:{_OF_PIECES}@\d+)?:\d+$|#\d+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from ensue.text.document import Document
@@ -98,7 +98,13 @@ def test_nothing_to_hold_out() -> None:
         plan_held_out([("a", "b", 1)], fraction=0.7, seed=0)
 
 
+@pytest.mark.parametrize("name", ["crawl.warc.gz", "a/crawl.WET.gz", "rows.jsonl"])
+def test_the_file_of_a_piece(name: str) -> None:
+    assert file_of(f"{name}@67108864:17") == file_of(f"{name}:17") == file_of(name) == name
+
+
 @settings(max_examples=50)
+@example("notes@2024", 7)
 @given(st.text(min_size=1), st.integers(1, 10**9))
 def test_the_file_of_a_source(name: str, number: int) -> None:
     assume(file_of(name) == name)

@@ -195,8 +195,7 @@ def _begin(
         return units
     _check(store, plan)
     say(f"going on with {store.place}")
-    for folder in (WORK, DOCUMENTS):
-        store.clear(folder)
+    store.clear()
     return [
         Unit(unit["index"], unit["collection"], tuple(InputFile(**file) for file in unit["files"]))
         for unit in json.loads(store.read(UNITS))
@@ -252,6 +251,7 @@ def _finish(store: Store, passes: Sequence[Pass], tallies: Sequence[Sequence[Tal
         skipped=_skipped(store),
         collections=collections,
     )
+    store.clear()  # again: a worker may outlive for a moment the one that was killed
     times = [{tally.step: round(tally.seconds, 3) for tally in step} for step in tallies]
     store.write(TIMES, (json.dumps(times, indent=1) + "\n").encode())
     store.write(SUMMARY, (json.dumps(asdict(summary), indent=1) + "\n").encode())

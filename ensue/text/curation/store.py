@@ -97,11 +97,11 @@ class Store:
         if system.exists(f"{root}/{name}"):
             system.rm(f"{root}/{name}", recursive=True)
 
-    def clear(self, name: str) -> None:
-        """Remove what killed processes were writing in a folder of this disk."""
-        folder = self.folder
-        if folder is not None and (folder / name).is_dir():
-            clear_leftovers(folder / name, all_are_dead=True)
+    def clear(self) -> None:
+        """Remove what killed processes were writing, on this disk; no other may be at work."""
+        if (folder := self.folder) is not None:
+            for place, _, _ in os.walk(folder):
+                clear_leftovers(Path(place), all_are_dead=True)
 
     def take(self, source: Path, name: str, *, last: str) -> None:
         """Put the files of the local folder `source`, which may be moved, into the folder `name`, whole: the file

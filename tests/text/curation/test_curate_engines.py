@@ -127,6 +127,24 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bytes(
     assert files_of(out) == expected
 
 
+def test_what_killed_processes_were_writing_is_gone_at_the_end(
+    made: tuple[Path, dict[str, bytes]], tmp_path: Path
+) -> None:
+    texts, expected = made
+    out = tmp_path / "corpus"
+
+    class Interrupted(Here):
+        """Leaves half a file in each folder as it begins, as a killed process does."""
+
+        def run(self, tasks: Sequence[Task]) -> Iterator[Done]:
+            for folder in [out, *(path for path in out.rglob("*") if path.is_dir())]:
+                (folder / ".half.parquet.writing-999999").write_bytes(b"half")
+            return super().run(tasks)
+
+    curate({"own": [str(texts)]}, STEPS, str(out), engine=Interrupted())
+    assert files_of(out) == expected
+
+
 def test_workers_end_when_the_one_that_started_them_is_killed(
     made: tuple[Path, dict[str, bytes]], tmp_path: Path
 ) -> None:
