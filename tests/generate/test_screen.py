@@ -153,6 +153,7 @@ def test_all_are_computed_where_every_one_has_a_say() -> None:
     for every in (
         Request((1,)),
         Request((1,), scored=False, likeliest=2),
+        Request((1, 2), scored=False, targets=(3,)),
         Request((1,), scored=False, bias={3: 1.0}),
         Request((1,), scored=False, frequency=0.5),
         Request((1,), scored=False, constraint=lambda new: torch.ones(VOCAB, dtype=torch.bool)),

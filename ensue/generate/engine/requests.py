@@ -65,7 +65,7 @@ class Request:
     @property
     def greatest(self) -> int:
         """How many of the greatest logits decide all that is told of a new token; 0 where every one has a say."""
-        if self.scored or self.likeliest or self.of_prompt or self._changes:
+        if self.scored or self.likeliest or self.of_prompt or self.targets or self._changes:
             return 0
         return (self.sampling.top_k or 0) if self.sampling.temperature else 1
 
