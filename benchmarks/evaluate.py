@@ -168,19 +168,19 @@ def main() -> None:
         folder = Path(scratch) / "gpt2"
         parameters = build_folder(folder, options.data / "bpe" / "gpt2")
         for name in CASES:
-            if name.startswith(options.cases):
-                results[name] = measure_case(name, options, folder)
-                show(name, results[name])
-    packages = ("torch", "transformers", "lm-eval")
-    told = {
-        "parameters": parameters,
-        "threads": options.threads,
-        "machine": machine(*packages),
-        "load_average_at_the_end": round(os.getloadavg()[1], 1),
-        "cases": results,
-    }
-    if options.save:
-        print(f"\nwritten to {write_results('evaluate', told)}")
+            if not name.startswith(options.cases):
+                continue
+            results[name] = measure_case(name, options, folder)
+            show(name, results[name])
+            told = {
+                "parameters": parameters,
+                "threads": options.threads,
+                "machine": machine("torch", "transformers", "lm-eval"),
+                "load_average_at_the_end": round(os.getloadavg()[1], 1),
+                "cases": results,
+            }
+            if options.save:  # what is measured so far
+                print(f"\nwritten to {write_results('evaluate', told)}")
 
 
 if __name__ == "__main__":
