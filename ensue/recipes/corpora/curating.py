@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from ensue.core.config import to_dict
 from ensue.recipes.corpora.report import write_report
@@ -120,8 +120,7 @@ def show_summary(summary: Summary, display: Display) -> None:
         reasons = sorted(tally["dropped"].items(), key=lambda item: -item[1][0])
         why = "; ".join(f"{reason} {documents:,}" for reason, (documents, _) in reasons[:3])
         more = f"; {len(reasons) - 3} more reasons" if len(reasons) > 3 else ""
-        dropped = sum(documents for documents, _ in tally["dropped"].values())
-        table.add_row(str(tally["step"]), f"{tally['documents_in']:,}", f"{dropped:,}", why + more)
+        table.add_row(str(tally["step"]), f"{tally['documents_in']:,}", f"{_dropped(tally):,}", why + more)
     display.show(table)
     for name in drastic_steps(summary):
         more = ", and what other values of --alpha would keep" if name == "quality filter" else ""
@@ -133,13 +132,16 @@ def show_summary(summary: Summary, display: Display) -> None:
 
 def drastic_steps(summary: Summary) -> list[str]:
     """The steps that dropped more than nine tenths of 20 documents or more."""
-    tallies = [tally for one in summary.passes for tally in one if tally["documents_in"] >= SOME]
-    dropped = [sum(documents for documents, _ in tally["dropped"].values()) for tally in tallies]
     return [
         str(tally["step"])
-        for tally, count in zip(tallies, dropped, strict=True)
-        if count > ALMOST_ALL * tally["documents_in"]
+        for one in summary.passes
+        for tally in one
+        if tally["documents_in"] >= SOME and _dropped(tally) > ALMOST_ALL * tally["documents_in"]
     ]
+
+
+def _dropped(tally: Mapping[str, Any]) -> int:
+    return sum(documents for documents, _ in tally["dropped"].values())
 
 
 class _Bars:

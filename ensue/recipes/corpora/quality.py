@@ -9,20 +9,18 @@ from typing import Any
 
 from ensue.recipes.corpora.drawing import LAYOUT
 from ensue.text.curation.curate import PLAN
+from ensue.text.curation.passes import DECIDED, in_words
 from ensue.text.curation.store import Store
 from ensue.text.quality import evaluation as evaluation_file
 from ensue.text.quality.evaluation import Decisive, Evaluation, read_evaluation
 from ensue.text.quality.report import Judged, QualityReport, Share, report_quality
-
-DECIDED, TRAINED = "decided", "quality-filter"
-KINDS = {"quality filter": "QualityFilter", "known quality": "KnownQuality"}
 
 
 def quality_sections(store: Store, judged: Mapping[str, Sequence[Judged]]) -> Iterator[str | Any]:
     """HTML and plotly figures, in their order; nothing where no filter judged."""
     steps = json.loads(store.read(PLAN))["steps"] if judged else []
     for name, documents in judged.items():
-        alphas = [step["alpha"] for step in steps if step["kind"] == KINDS.get(name)]
+        alphas = [step["alpha"] for step in steps if in_words(step["kind"]) == name]
         if not alphas:
             continue
         report = report_quality(documents, alphas[0])
@@ -32,15 +30,16 @@ def quality_sections(store: Store, judged: Mapping[str, Sequence[Judged]]) -> It
         yield _shares("alpha", report.by_alpha, marked=f"{report.alpha:g}")
         yield _shares("length", report.by_length)
         yield _shares("collection", report.by_collection)
-        evaluation = _evaluation(store) if name == "quality filter" else None
+        evaluation = _evaluation(store, name)
         if evaluation is not None:
             yield _roc(evaluation)
             yield _decisive(evaluation)
 
 
-def _evaluation(store: Store) -> Evaluation | None:
+def _evaluation(store: Store, step: str) -> Evaluation | None:
+    """Of the model that a step trained; None for one that was given its model."""
     for name in store.names(DECIDED):
-        if name.endswith(TRAINED):
+        if name.endswith(step.replace(" ", "-")):
             return read_evaluation(store.read(f"{DECIDED}/{name}/{evaluation_file.FILE}"))
     return None
 

@@ -164,7 +164,12 @@ def plan_passes(steps: Sequence[Step]) -> list[Pass]:
 
 def step_name(step: Step) -> str:
     """The class name in words: NearDuplicates is "near duplicates"."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(step).__name__).lower()
+    return in_words(type(step).__name__)
+
+
+def in_words(kind: str) -> str:
+    """The name of a step's class, as a plan writes it down, in the words by which its verdicts go."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).lower()
 
 
 def this_name(task: ReadUnit | JudgePart) -> str:

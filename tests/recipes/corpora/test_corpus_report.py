@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from ensue.recipes.corpora.curating import drastic_steps
 from ensue.recipes.corpora.findings import gather
 from ensue.recipes.corpora.report import write_report
 from ensue.text.curation.curate import curate
 from ensue.text.curation.passes import Done, Task
 from ensue.text.curation.store import Store
 from ensue.text.filters.length import Length
+from ensue.text.quality.judging import KnownQuality
 from ensue.text.quality.step import QualityFilter
 
 
@@ -86,7 +88,32 @@ def test_what_the_quality_filter_kept_and_would_keep(tmp_path: Path) -> None:
     assert speaks_against
     assert set(re.findall("<code>(.*?)</code>", speaks_for[1])) <= set(" ".join(good).split())
     assert re.findall("<code>(.*?)</code>", speaks_against[1])[0] in " ".join(bad).split()
-    assert "AUC" in page
+    assert "held out: AUC" in page  # plotly itself has the letters
+
+    # The model that was trained, on other documents: what it kept, but nothing of how it was trained.
+    model = str(tmp_path / "corpus" / "decided" / "01-quality-filter" / "model.npz")
+    known = curate(
+        {"other": [str(tmp_path / "texts")]}, [KnownQuality(model, alpha=2.0)], str(tmp_path / "known"), engine=Here()
+    )
+    page = Store(tmp_path / "known").read(write_report(Store(tmp_path / "known"))).decode()
+    assert "<h2>The known quality</h2>" in page
+    assert f'<b>2</b></td><td class="n">120</td><td class="n">{known.documents}</td>' in page
+    assert "held out: AUC" not in page
+
+
+@pytest.mark.parametrize(("short", "long", "expected"), [(19, 1, ["length"]), (18, 2, []), (18, 1, [])])
+def test_a_step_that_drops_almost_all_is_pointed_at(tmp_path: Path, short: int, long: int, expected: list[str]) -> None:
+    """More than nine tenths, of 20 documents or more."""
+    assert _drastic(tmp_path, short=short, long=long) == expected
+
+
+def _drastic(folder: Path, *, short: int, long: int) -> list[str]:
+    (folder / "texts").mkdir()
+    for number in range(short + long):
+        text = f"{number} " + "a sentence. " * (1 if number < short else 20)
+        (folder / "texts" / f"{number}.txt").write_text(text, encoding="utf-8")
+    steps = [Length(least_characters=100)]
+    return drastic_steps(curate({"mine": [str(folder / "texts")]}, steps, str(folder / "corpus"), engine=Here()))
 
 
 def _prose(draw: random.Random, phrases: Sequence[str]) -> str:
