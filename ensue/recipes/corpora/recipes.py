@@ -132,7 +132,7 @@ def steps_of(name: str, choices: Choices) -> list[Step]:
             raise ValueError(f"{name} says itself what its steps do; write there what you would say by options.")
         return steps_in(Path(name))
     if name not in RECIPES:
-        raise ValueError(f"there is no recipe {name!r}{suggest(name, RECIPES)}; a file of your own ends in .py")
+        raise ValueError(f"there is no recipe {name!r} (a file of your own ends in .py){suggest(name, RECIPES)}")
     return RECIPES[name](choices)
 
 
