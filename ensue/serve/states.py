@@ -11,7 +11,7 @@ from torch import Tensor
 from ensue.generate.engine.engine import Engine
 from ensue.generate.engine.groups import GroupedPages, Lease
 from ensue.generate.engine.pages import PAGE
-from ensue.generate.engine.passes import PackedPasses, Passes, Tokens
+from ensue.generate.engine.passes import Passes, Tokens
 
 # Legend: N texts, R texts of a pass, P pages of the longest of them, Q tokens of a pass, W width.
 
@@ -86,8 +86,4 @@ def _final_states(passes: Passes, pieces: Sequence[Ids], begin: int, tables: Seq
     ids = [token for piece in pieces for token in piece]
     places = [begin + i for piece in pieces for i in range(len(piece))]
     rows = [row for row, piece in enumerate(pieces) for _ in piece]
-    wanted = range(len(ids))
-    if isinstance(passes, PackedPasses):  # which can leave out the logits, a third of the work
-        model, caches = passes.model, passes.caches
-        return model.run(ids, places, rows, tables=tables, caches=caches, wanted=wanted, logits=False)[0]
-    return passes.run(Tokens(ids, places, rows), tables, wanted)[0].cpu()
+    return passes.states(Tokens(ids, places, rows), tables).cpu()

@@ -50,6 +50,9 @@ class Passes(Protocol):
         for, the others may be -inf.
         """
 
+    def states(self, tokens: Tokens, tables: Sequence[Tensor]) -> Tensor:
+        """Put tokens into their pages; the (N, W) states of all of them, float, without the work of their logits."""
+
 
 class PackedPasses:
     """The C++ pass. A token's numbers are the same bits in any company."""
@@ -73,6 +76,15 @@ class PackedPasses:
         assert logits is not None
         return states, logits
 
+    def states(self, tokens: Tokens, tables: Sequence[Tensor]) -> Tensor:
+        return self.model.run(
+            *(tokens.ids, tokens.places, tokens.rows),
+            tables=tables,
+            caches=self.caches,
+            wanted=range(len(tokens.ids)),
+            logits=False,
+        )[0]
+
 
 class PlainPasses:
     """`GPT.forward` with keys and values in pages: rows with one new token together, others one by one."""
@@ -90,11 +102,16 @@ class PlainPasses:
     def run(
         self, tokens: Tokens, tables: Sequence[Tensor], wanted: Sequence[int], greatest: Greatest | None = None
     ) -> tuple[Tensor, Tensor]:
+        chosen = self.states(tokens, tables)[list(wanted)]
+        with reading(self.model):
+            return chosen, self.model.logits(chosen.to(self.held[0].dtype)).float()
+
+    def states(self, tokens: Tokens, tables: Sequence[Tensor]) -> Tensor:
         spans = [list(group) for _, group in groupby(range(len(tokens.ids)), key=lambda i: tokens.rows[i])]
         single = [span[0] for span in spans if len(span) == 1]
         passes = [[[place] for place in single]] if single else []
         passes += [[span] for span in spans if len(span) > 1]
-        device, dtype = self.held[0].device, self.held[0].dtype
+        device = self.held[0].device
         states = torch.empty(len(tokens.ids), self.config.width, device=device)
         with reading(self.model):
             for together in passes:
@@ -105,5 +122,4 @@ class PlainPasses:
                 cache = PagedCache(self.config, self.groups, held=self.held, tables=of_rows, lengths=lengths)
                 hidden = self.model.hidden(ids, cache=cache).float()
                 states[[i for span in together for i in span]] = hidden.flatten(0, 1)
-            chosen = states[list(wanted)]
-            return chosen, self.model.logits(chosen.to(dtype)).float()
+        return states

@@ -106,6 +106,10 @@ class StaticPasses:
         order = [where[i] for i in wanted]
         return states[order], logits[order]
 
+    def states(self, tokens: Tokens, tables: Sequence[Tensor]) -> Tensor:
+        """As in `Passes`, through the plain pass: whole texts are read, not written."""
+        return self.plain.states(tokens, tables)
+
     def _run(self, tokens: Tokens, tables: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """States and logits of all tokens, each of another request."""
         shape = shape_for(self.config, self.groups, tokens.places)
