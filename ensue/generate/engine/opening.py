@@ -68,19 +68,23 @@ def open_engine(lm: LM, settings: EngineSettings, *, draft: LM | None = None) ->
 
 def context_bytes(config: GPTConfig, settings: EngineSettings) -> int:
     """Bytes of the keys and values of one request as long as the context."""
-    value = 4 if settings.precision == "fp32" else 2
+    of_page = 2 * PAGE * config.width * _value_bytes(settings)
     return sum(
-        group.pages_for(config.context, settings.pass_tokens) * 2 * len(group.layers) * PAGE * config.width * value
+        group.pages_for(config.context, settings.pass_tokens) * len(group.layers) * of_page
         for group in groups_of(config)
     )
+
+
+def _value_bytes(settings: EngineSettings) -> int:
+    return 4 if settings.precision == "fp32" else 2
 
 
 def _passes(lm: LM, settings: EngineSettings) -> Passes:
     config, weight = lm.config, lm.model.token_embedding.weight
     reason = why_not_packed(config)
+    value = _value_bytes(settings)
+    pages = pages_in(config, settings.cache_bytes, value_bytes=value, span=settings.pass_tokens)
     if reason is None and weight.device.type == "cpu":
-        value = 4 if settings.precision == "fp32" else 2
-        pages = pages_in(config, settings.cache_bytes, value_bytes=value, span=settings.pass_tokens)
         return PackedPasses(PackedModel.of(lm.model, settings.precision), pages)
     plain = {"fp32": "torch.float32", "bf16": "torch.bfloat16"}
     if plain.get(settings.precision) != str(weight.dtype):
@@ -89,8 +93,6 @@ def _passes(lm: LM, settings: EngineSettings) -> Passes:
             f"{settings.precision} is not to be had here: {said}. PyTorch runs the model in the precision it was "
             "loaded in: fp32, or bf16 with dtype='bf16'."
         )
-    value = weight.element_size()
-    pages = pages_in(config, settings.cache_bytes, value_bytes=value, span=settings.pass_tokens)
     if weight.is_cuda and settings.graphs and why_not_static(config) is None:
         return StaticPasses(lm.model, pages, compiler=merged if settings.compiled else None)
     return PlainPasses(lm.model, pages)
